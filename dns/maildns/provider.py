@@ -1,0 +1,60 @@
+"""What maildns asks of a DNS provider: three methods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from maildns.records import RRset
+
+
+class ProviderError(Exception):
+    """A provider could not be read or changed; one line, without secrets."""
+
+
+class ConflictError(ProviderError):
+    """The zone moved between plan and apply: nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A zone as its provider holds it. `etag` identifies the state (for RFC 2136: the SOA serial)."""
+
+    zone: str
+    rrsets: tuple[RRset, ...]
+    etag: str
+
+
+@dataclass(frozen=True)
+class Change:
+    """One RRset from `old` to `new`; `None` means absent. Never both."""
+
+    old: RRset | None
+    new: RRset | None
+    reason: str
+
+
+class Provider(Protocol):
+    """A place that holds zones."""
+
+    def fetch(self, zone: str) -> Snapshot:
+        """Read a whole zone.
+
+        Raises:
+            ProviderError: the zone or the credentials are not accepted, or nobody answers.
+        """
+        ...
+
+    def apply(self, zone: str, changes: Sequence[Change], etag: str) -> None:
+        """Make all changes, or as few batches as the provider's limits allow, if the zone is still at `etag`.
+
+        Raises:
+            ConflictError: the zone moved; nothing was changed.
+            ProviderError: refused or unreachable; the message says what was done.
+        """
+        ...
+
+    def audit(self, rrsets: Iterable[RRset]) -> tuple[str, ...]:
+        """What this provider cannot hold, one sentence each; empty when all is well."""
+        ...

@@ -1,0 +1,1 @@
+"""mailwright: bare Debian machines become a mail-sending fleet, and prove it."""

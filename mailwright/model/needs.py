@@ -1,0 +1,233 @@
+"""What a machine needs, said by its roles: the only channel between them.
+
+A role never reaches into another. It says what it needs, the needs of all roles of a machine are
+merged, and whoever serves them (firewall, monitoring, backup, the zone, the verification suite)
+reads the sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+from mailwright.model.errors import NeedsError
+
+Protocol = Literal["tcp", "udp", "vrrp"]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A Debian package, by name, installed without its recommendations."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class User:
+    """A system or login account.
+
+    `uid` and `gid` are fixed by the fleet where files of the account are backed up: owners are
+    restored by number. `None` lets Debian choose.
+    """
+
+    name: str
+    uid: int | None = None
+    gid: int | None = None
+    group: str | None = None
+    """Primary group; `None`: one named like the user."""
+    groups: tuple[str, ...] = ()
+    """Supplementary groups that must hold the user; others are left alone."""
+    home: str = "/nonexistent"
+    shell: str = "/usr/sbin/nologin"
+    system: bool = True
+    keys: tuple[str, ...] = ()
+    """OpenSSH public keys of a login account: the whole content of its authorized_keys."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory with its owner and mode (an octal number, for example `0o750`)."""
+
+    path: str
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o755
+
+
+@dataclass(frozen=True)
+class File:
+    """A file with its whole content.
+
+    A `secret` file is never shown in a diff, and its content travels on standard input only.
+    """
+
+    path: str
+    content: bytes = field(repr=False)
+    owner: str = "root"
+    group: str = "root"
+    mode: int = 0o644
+    secret: bool = False
+
+
+@dataclass(frozen=True)
+class Absent:
+    """A file that must not be there: a package's default that would add to our configuration."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """A kernel setting, live and on disk, with the reason an operator reads."""
+
+    key: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A systemd unit.
+
+    It is restarted (or reloaded) when a file in `reads` is newer than the moment it last took its
+    configuration: an owed restart is a fact of the host, so an aborted run cannot lose it.
+    `reads` may name directories: every file of the needs below one counts.
+    """
+
+    name: str
+    reads: tuple[str, ...] = ()
+    enabled: bool = True
+    running: bool = True
+    reload: bool = False
+    """Take a new configuration by `systemctl reload` instead of a restart."""
+    masked: bool = False
+    """Must not exist at all for systemd; `enabled` and `running` are then ignored."""
+
+
+@dataclass(frozen=True)
+class Port:
+    """A listening port and who may reach it.
+
+    `audience`: `public`, `fleet` (every machine of the fleet file), `admin`, `local` (this machine
+    only: declared so that the port scan and the verification know it), or a named network.
+    """
+
+    number: int
+    proto: Protocol
+    audience: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scrape:
+    """A metrics endpoint for the monitoring role."""
+
+    name: str
+    port: int
+    path: str = "/metrics"
+
+
+@dataclass(frozen=True)
+class BackupPath:
+    """A path to back up, by retention class."""
+
+    path: str
+    reason: str
+    retention: Literal["long", "short"] = "long"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A DNS record this machine needs the world to see.
+
+    `name` is lower-case, absolute and dotted; `value` is in presentation format, except for TXT,
+    where it is the plain text without quotes or chunks.
+    """
+
+    name: str
+    type: str
+    value: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """A certificate that a role wants under `/etc/mailwright/certificates/NAME/`.
+
+    The certificates role puts `fullchain.pem` and `privkey.pem` there (the key 0640, group `group`)
+    and, when it exchanges them, `units` are reloaded or restarted by reading that directory.
+    `names` are absolute and dotted.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    group: str = "root"
+
+    @property
+    def directory(self) -> str:
+        """Where the pair lies on the host."""
+        return f"/etc/mailwright/certificates/{self.name}"
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Everything some roles of a machine need. `a + b` merges, and refuses contradictions."""
+
+    packages: tuple[Package, ...] = ()
+    users: tuple[User, ...] = ()
+    directories: tuple[Directory, ...] = ()
+    files: tuple[File, ...] = ()
+    absent: tuple[Absent, ...] = ()
+    sysctls: tuple[Sysctl, ...] = ()
+    units: tuple[Unit, ...] = ()
+    ports: tuple[Port, ...] = ()
+    scrapes: tuple[Scrape, ...] = ()
+    backups: tuple[BackupPath, ...] = ()
+    records: tuple[Record, ...] = ()
+    certificates: tuple[Certificate, ...] = ()
+
+    def __add__(self, other: Needs) -> Needs:
+        """Join two sums of needs.
+
+        Raises:
+            NeedsError: the two say different things of one path, account, setting, unit or port.
+        """
+        return merge((self, other))
+
+
+# What may be said once only, and by which key. Packages, records, backups and scrapes are sets.
+_KEYS: dict[str, tuple[str, ...]] = {
+    "users": ("name",),
+    "directories": ("path",),
+    "files": ("path",),
+    "sysctls": ("key",),
+    "units": ("name",),
+    "ports": ("number", "proto", "audience"),
+    "certificates": ("name",),
+}
+
+
+def merge(parts: Iterable[Needs]) -> Needs:
+    """Merge needs in order; equal ones are said once.
+
+    Raises:
+        NeedsError: two parts contradict each other; the message names both values.
+    """
+    parts = tuple(parts)
+    return Needs(
+        **{f.name: _union(f.name, [x for p in parts for x in getattr(p, f.name)]) for f in fields(Needs)}
+    )
+
+
+def _union(kind: str, items: list[Any]) -> tuple[Any, ...]:
+    seen: dict[Any, Any] = {}
+    for item in items:
+        key = tuple(getattr(item, k) for k in _KEYS[kind]) if kind in _KEYS else item
+        if key not in seen:
+            seen[key] = item
+        elif kind == "ports":
+            continue  # the same opening for two reasons is no contradiction
+        elif seen[key] != item:
+            raise NeedsError(f"two roles need different {kind}: {seen[key]!r} and {item!r}")
+    return tuple(seen.values())

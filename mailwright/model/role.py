@@ -1,0 +1,88 @@
+"""What a role is, and what it is told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from mailwright.model.fleet import Fleet, Machine
+from mailwright.model.needs import Needs
+from mailwright.model.secrets import Secrets
+
+
+class Settings(BaseModel):
+    """A role's section of a machine in the fleet file. Subclass it in the role's module."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Settings)
+
+
+@dataclass(frozen=True)
+class Context(Generic[S]):
+    """What a role knows about the machine it works for. All of it is pure data."""
+
+    fleet: Fleet
+    machine: Machine
+    settings: S
+    secrets: Secrets
+    role: str = ""
+    """The name of the role this context is for."""
+    own: Needs = field(default_factory=Needs)
+    """This role's own needs, files included. Empty while needs are still being gathered."""
+    merged: Needs = field(default_factory=Needs)
+    """The needs of all roles of this machine. Empty while needs are still being gathered."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a check's command did on the host."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """Behaviour that needs cannot express, as one shell command and a judgement on its result.
+
+    Checks are data so that all of a machine's run in one round trip. `judge` returns `None` when
+    the host behaves, or the sentence that says what it found instead. Commands only read.
+    """
+
+    name: str
+    command: str
+    judge: Callable[[Result], str | None]
+    remedy: str
+
+
+def _no_needs(_: Context[Any]) -> Needs:
+    return Needs()
+
+
+def _no_checks(_: Context[Any]) -> Iterable[Check]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Role:
+    """One job of a machine. A module and its templates folder; no inheritance.
+
+    `needs` is asked first, without knowledge of other roles. `files` is asked afterwards, with
+    `ctx.merged` at hand, so that a role such as the firewall can render the sum. Both are pure.
+    `apply` runs pyinfra operations. `after` orders roles; names that a machine lacks are ignored.
+    """
+
+    name: str
+    settings: type[Settings]
+    apply: Callable[[Context[Any]], None]
+    needs: Callable[[Context[Any]], Needs] = _no_needs
+    files: Callable[[Context[Any]], Needs] = _no_needs
+    """The second pass: only `files`, `directories` and `absent` may be filled."""
+    checks: Callable[[Context[Any]], Iterable[Check]] = _no_checks
+    after: tuple[str, ...] = ("base",)

@@ -1,0 +1,67 @@
+"""A fleet with its roles and secrets: from here every desired state is computed, without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from mailwright.model.fleet import Fleet, Machine
+from mailwright.model.needs import Needs, merge
+from mailwright.model.role import Check, Context, Role, Settings
+from mailwright.model.secrets import Secrets
+
+
+@dataclass(frozen=True)
+class MachinePlan:
+    """What one machine must be: its roles in order, and the sum of their needs."""
+
+    machine: Machine
+    roles: tuple[Role, ...]
+    contexts: dict[str, Context[Any]]
+    by_role: dict[str, Needs]
+    """Each role's own needs, files included."""
+    merged: Needs
+
+    def checks(self) -> tuple[tuple[str, Check], ...]:
+        """All behaviour checks as (role name, check)."""
+        return tuple((r.name, c) for r in self.roles for c in r.checks(self.contexts[r.name]))
+
+
+@dataclass(frozen=True)
+class Site:
+    """A fleet, the roles it may use (in order) and its secrets."""
+
+    fleet: Fleet
+    roles: Sequence[Role]
+    secrets: Secrets
+
+    @cached_property
+    def _settings(self) -> dict[tuple[str, str], Settings]:
+        table = {r.name: r for r in self.roles}
+        return {
+            (m.name, name): table[name].settings.model_validate(raw)
+            for m in self.fleet.machines
+            for name, raw in m.roles.items()
+        }
+
+    def plan(self, machine: Machine) -> MachinePlan:
+        """Compute everything `machine` must be.
+
+        Raises:
+            NeedsError: its roles contradict each other.
+            SecretError: a secret that a role renders is missing.
+        """
+        roles = tuple(r for r in self.roles if r.name in machine.roles)
+        first = {r.name: r.needs(self._context(machine, r.name)) for r in roles}
+        gathered = merge(first.values())
+        own = {
+            r.name: first[r.name] + r.files(self._context(machine, r.name, merged=gathered)) for r in roles
+        }
+        merged = merge(own.values())
+        contexts = {r.name: self._context(machine, r.name, own=own[r.name], merged=merged) for r in roles}
+        return MachinePlan(machine, roles, contexts, own, merged)
+
+    def _context(self, machine: Machine, role: str, **needs: Needs) -> Context[Any]:
+        return Context(self.fleet, machine, self._settings[machine.name, role], self.secrets, role, **needs)
