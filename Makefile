@@ -1,0 +1,52 @@
+# `make lab` and `make test` need nothing but git, make, python3 and root (or sudo) on a Debian machine.
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test check lint format bench soak clean
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Root builds the lab: namespaces, mounts and bridges are its own.
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH"
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## the virtual environment with everything in it
+
+# A machine without python3-venv gets it; the environment is whole or not there at all.
+$(VENV)/.ready: pyproject.toml
+	@echo "==> Python environment in $(VENV)"
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { $(SUDO) apt-get -qq update && $(SUDO) apt-get -qq install -y python3-venv; }
+	@rm -f $@ && $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --group dev
+	@touch $@
+
+lab: setup ## boot the lab, provision it, publish its zones and print what was proved
+	@$(ROOT) mailwright lab prove
+
+test: setup check ## every test, the real fleet included (root, under 40 minutes)
+	@$(ROOT) python -m pytest tests/dns tests/deploy tests/lab
+
+check: setup lint ## lint, types and unit tests: seconds, no root
+	@$(BIN)/python -m pytest -q tests/unit -n auto
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+
+format: setup ## let ruff format and mend what it can
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+
+bench: setup ## measure against peers in the same run and write docs/benchmarks.md
+	@$(ROOT) python -m bench
+
+soak: setup ## the rounds that are too long for every day
+	@$(ROOT) MAILWRIGHT_SOAK=1 python -m pytest tests/lab
+
+clean: ## remove the environment and caches (labs: mailwright lab destroy)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
