@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from maildns.records import RRset
+from maildns.errors import MaildnsError
+from maildns.records import RrKey, RRset
 
 
-class ProviderError(Exception):
+class ProviderError(MaildnsError):
     """A provider could not be read or changed; one line, without secrets."""
 
 
@@ -19,7 +20,10 @@ class ConflictError(ProviderError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A zone as its provider holds it. `etag` identifies the state (for RFC 2136: the SOA serial)."""
+    """A zone as its provider holds it. `etag` identifies the state (for RFC 2136: the SOA serial).
+
+    The apex SOA and what a signer makes (RRSIG, NSEC, DNSKEY and their kin) are left out.
+    """
 
     zone: str
     rrsets: tuple[RRset, ...]
@@ -28,11 +32,24 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Change:
-    """One RRset from `old` to `new`; `None` means absent. Never both."""
+    """One RRset from `old` to `new`; `None` means absent. Never both.
+
+    Changes of the same `unit` are made in one batch or not at all: a record and the marker that
+    says whose it is, and everything at a name whose type changes.
+    """
 
     old: RRset | None
     new: RRset | None
     reason: str
+    unit: str = ""
+
+    @property
+    def key(self) -> RrKey:
+        """What identifies the changed set in its zone."""
+        either = self.new or self.old
+        if either is None:
+            raise ValueError("a change from nothing to nothing")
+        return either.key
 
 
 class Provider(Protocol):
