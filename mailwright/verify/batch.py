@@ -1,0 +1,63 @@
+"""Many commands in one round trip: a shell script that runs them and frames what each of them said."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+import shlex
+from collections.abc import Sequence
+
+from mailwright.model.role import Result
+
+LIMIT = 20
+"""Seconds a command may take. After that it is ended and its status is `TIMED_OUT`."""
+
+TIMED_OUT = 124
+"""What timeout(1) exits with when it had to end the command."""
+
+_OUTPUT = 1_000_000
+"""Octets of each stream that are kept: a runaway command must not fill the operator's memory."""
+
+# Each command runs in a shell of its own without standard input, so that one that reads, exits, forks
+# or changes directory harms no other. Its output goes through files: a daemon it leaves behind holds
+# no pipe open. base64 keeps a frame on one line whatever the command printed.
+_HEAD = f"""\
+d=$(mktemp -d) || exit 1
+trap 'rm -rf "$d"' EXIT
+frame() {{
+  timeout -k 2 "$2" sh -c "$3" </dev/null >"$d/out" 2>"$d/err"
+  printf 'mailwright-frame %s %s o%s e%s .\\n' "$1" "$?" \\
+    "$(head -c {_OUTPUT} "$d/out" | base64 -w 0)" "$(head -c {_OUTPUT} "$d/err" | base64 -w 0)"
+}}
+"""
+
+_FRAME = re.compile(r"^mailwright-frame (\d+) (\d+) o([A-Za-z0-9+/=]*) e([A-Za-z0-9+/=]*) \.$", re.MULTILINE)
+
+
+def script(commands: Sequence[str], *, limit: int = LIMIT) -> str:
+    """Return the POSIX-sh script that runs `commands` one after the other, each for `limit` seconds at most.
+
+    It needs coreutils only. The commands are visible to everybody on both machines: no secrets in them.
+    """
+    calls = [f"frame {number} {limit} {shlex.quote(command)}" for number, command in enumerate(commands)]
+    return _HEAD + "\n".join([*calls, "exit 0", ""])
+
+
+def parse(output: str) -> dict[int, Result]:
+    """Read the script's output: the position of each command that came to an end, and its result.
+
+    What is no whole frame (a login banner, a line that a broken connection cut) is left out: a command
+    without a frame has not answered, which is not the same as having failed.
+    """
+    results: dict[int, Result] = {}
+    for number, status, out, err in _FRAME.findall(output):
+        try:
+            results[int(number)] = Result(int(status), _text(out), _text(err))
+        except binascii.Error:
+            continue
+    return results
+
+
+def _text(field: str) -> str:
+    return base64.b64decode(field, validate=True).decode("utf-8", errors="replace")
