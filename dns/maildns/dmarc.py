@@ -73,4 +73,3 @@ def _report_domain(uri: str) -> str:
     if match is None:
         raise RecordError(f"not a report address such as mailto:dmarc@example.org: {uri[:80]!r}")
     return canonical_name(match[1] + ".")
-

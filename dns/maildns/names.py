@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 def within(name: str, zone: str) -> bool:
     """Whether `name` is `zone` or below it. Both canonical."""
-    return zone == "." or name == zone or name.endswith("." + zone)
+    return zone in (".", name) or name.endswith("." + zone)
 
 
 def longest_zone(name: str, zones: Iterable[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 A marker says which values of one set one owner has published. It lies at
 
-    DIGEST._maildns.ZONE  TXT  "v=maildns1; owner=OWNER; type=A; values=1f0e...,77ab...; name=mail.example.org."
+    DIGEST._maildns.ZONE  TXT  "v=maildns1; owner=OWNER; type=A; values=1f0e...,77ab...; name=NAME"
 
 One flat branch below the apex, with a digest as the label, has room for any name: the apex, a
 wildcard, `_dmarc`, a name at the length limit. It can neither stand beside a CNAME nor below
@@ -53,11 +53,15 @@ class Marker:
             RecordError: an owner that is not lower-case letters, digits, dots and hyphens.
         """
         if not _OWNER.fullmatch(self.owner):
-            raise RecordError(f"an owner is lower-case letters, digits, dots and hyphens: {self.owner[:80]!r}")
+            raise RecordError(
+                f"an owner is lower-case letters, digits, dots and hyphens: {self.owner[:80]!r}"
+            )
         name, type_ = self.key
         values = ",".join(sorted(self.values))
         text = f"v=maildns1; owner={self.owner}; type={type_}; values={values}; name={name}"
-        return rrset(self.name(zone), "TXT", TTL, [text], [f"marks {name} {type_} as published by {self.owner}"])
+        return rrset(
+            self.name(zone), "TXT", TTL, [text], [f"marks {name} {type_} as published by {self.owner}"]
+        )
 
     def owns(self, value: str) -> bool:
         """Whether the value is one of those published."""

@@ -11,13 +11,15 @@ Pure. Who owns what is read from markers (`maildns.ownership`); one rule decides
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from maildns.errors import RecordError
 from maildns.guards import Limits, Refusal, refusals
 from maildns.names import challenge, shared, within
-from maildns.ownership import Marker, is_marker_name, mark, read_markers
+from maildns.order import additive_first
+from maildns.ownership import Marker, is_marker_name, mark, read_markers, value_digest
 from maildns.provider import Change, Snapshot
 from maildns.records import RrKey, RRset, text_tag
 
@@ -53,8 +55,8 @@ def plan_zone(
     desired: Iterable[RRset],
     owner: str,
     *,
-    adopt: Set[RrKey] = frozenset(),
-    allow: Set[str] = frozenset(),
+    adopt: AbstractSet[RrKey] = frozenset(),
+    allow: AbstractSet[str] = frozenset(),
     limits: Limits = Limits(),  # noqa: B008 - frozen
 ) -> ZonePlan:
     """Compare a zone with what should be in it.
@@ -83,27 +85,28 @@ class _Planner:
     """The state of one comparison."""
 
     def __init__(
-        self, snapshot: Snapshot, desired: Iterable[RRset], owner: str, adopt: Set[RrKey]
+        self, snapshot: Snapshot, desired: Iterable[RRset], owner: str, adopt: AbstractSet[RrKey]
     ) -> None:
         self.snapshot = snapshot
         self.zone = snapshot.zone
         self.owner = owner
-        self.adopt = adopt
         self.current = {r.key: r for r in snapshot.rrsets}
         self.desired = _by_key(desired, self.zone)
         markers = read_markers(snapshot.rrsets, self.zone)
         self.markers = {m.key: m for m in markers if m.owner == owner and not _untouchable(m.key, self.zone)}
         self.others = {(m.key, v): m.owner for m in markers if m.owner != owner for v in m.values}
+        """Who else published what: (set, digest of the value) to the owner."""
         self.cuts = [
             (r.name, r.type)
             for r in snapshot.rrsets
             if (r.type == "NS" and r.name != self.zone) or r.type == "DNAME"
         ]
+        self.adopt = self._adoptable(adopt)
         self.conflicts: list[Conflict] = []
 
-    def plan(self, allow: Set[str], limits: Limits) -> ZonePlan:
+    def plan(self, allow: AbstractSet[str], limits: Limits) -> ZonePlan:
         changes: list[Change] = []
-        for key in sorted({*self.desired, *self.markers, *self._adopted()}):
+        for key in sorted({*self.desired, *self.markers, *self.adopt}):
             changes += self._settle(key)
         self._refuse_cname_neighbours(changes)
         gone = sum(key not in self.desired for key in self.markers)
@@ -111,13 +114,22 @@ class _Planner:
         return ZonePlan(
             self.zone,
             self.snapshot.etag,
-            _additive_first(changes, self.zone),
+            additive_first(changes, self.zone),
             tuple(self.conflicts),
             tuple(r for r in forbidden if r.flag not in allow),
         )
 
-    def _adopted(self) -> set[RrKey]:
-        return {key for key in self.adopt if key in self.current and not _untouchable(key, self.zone)}
+    def _adoptable(self, adopt: AbstractSet[RrKey]) -> frozenset[RrKey]:
+        """The sets to adopt, each of which must stand in the way of something wanted."""
+        wanted: dict[str, set[str]] = {}
+        for name, type_ in self.desired:
+            wanted.setdefault(name, set()).add(type_)
+        for name, type_ in adopt:
+            types = wanted.get(name, set())
+            blocks = type_ in types or "CNAME" in types or (types and type_ == "CNAME")
+            if (name, type_) not in self.current or not blocks:
+                raise RecordError(f"{name} {type_}: nothing to adopt, it is in nobody's way")
+        return frozenset(adopt)
 
     def _settle(self, key: RrKey) -> list[Change]:
         """What happens to one set and its marker."""
@@ -125,8 +137,10 @@ class _Planner:
         values = have.rdata if have else frozenset()
         wanted = want.rdata if want else frozenset()
         ours = self._ours(key, values, wanted)
-        foreign = values - ours - wanted
-        if want and self._conflicting(key, foreign, wanted):
+        foreign = frozenset(
+            v for v in values if v not in ours | wanted or (key, value_digest(v)) in self.others
+        )
+        if want and self._conflicting(key, foreign - ours, wanted):
             return []
         new = self._merged(key, have, want, foreign)
         changes = []
@@ -135,7 +149,7 @@ class _Planner:
         return changes + self._remark(key, wanted)
 
     def _ours(self, key: RrKey, values: frozenset[str], wanted: frozenset[str]) -> frozenset[str]:
-        if key in self._adopted():
+        if key in self.adopt:
             if not shared(*key):
                 return values
             kinds = {text_tag(v) for v in wanted}
@@ -157,7 +171,9 @@ class _Planner:
 
     def _whose(self, key: RrKey, values: Iterable[str]) -> str:
         marked = {self.others.get((key, d)) for d in mark("", key, values).values} - {None}
-        return f"published by {', '.join(map(str, sorted(marked, key=str)))}" if marked else "which is not ours"
+        return (
+            f"published by {', '.join(map(str, sorted(marked, key=str)))}" if marked else "which is not ours"
+        )
 
     def _merged(
         self, key: RrKey, have: RRset | None, want: RRset | None, foreign: frozenset[str]
@@ -226,20 +242,3 @@ def _hides(cut: RrKey, name: str) -> bool:
     """Whether a delegation or DNAME answers for the name instead of this zone."""
     place, type_ = cut
     return within(name, place) and (type_ == "NS" or name != place)
-
-
-def _additive_first(changes: Iterable[Change], zone: str) -> tuple[Change, ...]:
-    """Order units so that what is pointed at exists before the pointer, and goes after it."""
-    units: dict[str, list[Change]] = {}
-    for change in changes:
-        units.setdefault(change.unit, []).append(change)
-
-    def rank(name: str) -> tuple[int, int, str]:
-        real = [c for c in units[name] if not is_marker_name(c.key[0], zone)]
-        lost = [c for c in real if c.old and not (c.new and c.old.rdata <= c.new.rdata)]
-        gained = [c for c in real if c.new and not (c.old and c.new.rdata <= c.old.rdata)]
-        phase = 0 if not lost else 1 if gained else 2
-        points = any(c.key[1] in {"MX", "SRV", "CNAME"} for c in real)
-        return (phase, int(points == (phase < 2)), name)  # noqa: PLR2004 - phase 2 only removes
-
-    return tuple(c for name in sorted(units, key=rank) for c in units[name])

@@ -20,6 +20,9 @@ RrKey = tuple[str, str]
 CHUNK = 255
 """Octets of a TXT character-string (RFC 1035 section 3.3)."""
 
+MAX_RDATA = 65535
+"""Octets of a record's data: its length field has 16 bits (RFC 1035 section 3.2.1)."""
+
 MAX_TTL = 2**31 - 1  # RFC 2181 section 8
 
 
@@ -123,8 +126,7 @@ def _text_rdata(text: str) -> dns.rdata.Rdata:
     except UnicodeError:
         raise RecordError(f"a text that is not octets: {text[:80]!r}") from None
     chunks = [octets[i : i + CHUNK] for i in range(0, len(octets), CHUNK)] or [b""]
-    # RDLENGTH is 16 bits, and a whole DNS message has no more room either.
-    if sum(len(chunk) + 1 for chunk in chunks) > 0xFFFF:
+    if sum(len(chunk) + 1 for chunk in chunks) > MAX_RDATA:
         raise RecordError(f"a text of {len(octets)} octets fits no TXT record")
     return TXT(dns.rdataclass.IN, dns.rdatatype.TXT, chunks)
 

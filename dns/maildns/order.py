@@ -1,0 +1,49 @@
+"""In which order changes are made: what is pointed at comes before its pointer, and goes after it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from maildns.ownership import is_marker_name
+from maildns.provider import Change
+
+_POINTERS = {"MX", "SRV", "CNAME"}
+
+
+def additive_first(changes: Iterable[Change], zone: str) -> tuple[Change, ...]:
+    """Order whole units: what only adds, what replaces, what only removes."""
+    units = by_unit(changes)
+    ordered = sorted(units, key=lambda name: (*_rank(units[name], zone), name))
+    return tuple(change for name in ordered for change in units[name])
+
+
+def by_unit(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    """Changes by the unit in which they are made, in the order of first mention."""
+    units: dict[str, list[Change]] = {}
+    for change in changes:
+        units.setdefault(change.unit, []).append(change)
+    return units
+
+
+def _rank(unit: list[Change], zone: str) -> tuple[str, bool]:
+    real = [c for c in unit if not is_marker_name(c.key[0], zone)]
+    points = any(c.key[1] in _POINTERS for c in real)
+    if not any(lost(c) for c in real):
+        return ("1 adds", points)
+    if any(gained(c) for c in real):
+        return ("2 replaces", points)
+    return ("3 removes", not points)
+
+
+def lost(change: Change) -> frozenset[str]:
+    """The values that go."""
+    return (change.old.rdata if change.old else frozenset()) - (
+        change.new.rdata if change.new else frozenset()
+    )
+
+
+def gained(change: Change) -> frozenset[str]:
+    """The values that come."""
+    return (change.new.rdata if change.new else frozenset()) - (
+        change.old.rdata if change.old else frozenset()
+    )

@@ -1,0 +1,177 @@
+"""Authoritative servers for the provider contract: real ones, on loopback, one a test run."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dns.exception
+import dns.query
+import dns.tsigkeyring
+import dns.update
+import pytest
+
+from maildns.provider import Provider
+from maildns.rfc2136 import Rfc2136
+
+KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+READ_KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+
+APEX = """
+@ 3600 IN SOA ns.{zone} hostmaster.{zone} 1 3600 900 604800 300
+@ 3600 IN NS ns.{zone}
+ns 3600 IN A 127.0.0.1
+"""
+
+KNOT = """
+server:
+    rundir: {dir}
+    listen: 127.0.0.1@{port}
+    tcp-workers: 2
+    udp-workers: 1
+    background-workers: 1
+log:
+  - target: stderr
+    any: warning
+database:
+    storage: {dir}
+key:
+  - id: all.
+    algorithm: hmac-sha256
+    secret: {key}
+  - id: reader.
+    algorithm: hmac-sha256
+    secret: {read_key}
+acl:
+  - id: all
+    key: all.
+    action: [transfer, update]
+  - id: reader
+    key: reader.
+    action: transfer
+policy:
+  - id: lab
+    algorithm: ecdsap256sha256
+    nsec3: on
+template:
+  - id: default
+    storage: {dir}
+    zonefile-sync: -1
+    journal-content: all
+    zonefile-load: difference-no-serial
+    acl: [all, reader]
+zone:
+"""
+
+
+@dataclass
+class Knot:
+    """A knotd of our own. Zones are made from `APEX`; signed ones get NSEC3."""
+
+    directory: Path
+    port: int
+    process: subprocess.Popen[bytes]
+
+    def provider(self, **changed: object) -> Rfc2136:
+        options = {"server": "127.0.0.1", "port": self.port, "key_name": "all.", "key": KEY, "timeout": 5.0}
+        return Rfc2136(**(options | changed))  # type: ignore[arg-type]
+
+
+@dataclass
+class Target:
+    """A zone at a provider, and the door through which somebody else edits it."""
+
+    zone: str
+    provider: Provider
+    server: tuple[str, int]
+    signed: bool = False
+    before: set[str] = field(default_factory=set)
+
+    def foreign(self, *lines: str) -> None:
+        """Somebody else adds records, as master-file lines with absolute names and a TTL."""
+        self._edit("add", lines)
+
+    def foreign_delete(self, *lines: str) -> None:
+        self._edit("delete", lines)
+
+    def _edit(self, how: str, lines: Iterable[str]) -> None:
+        update = dns.update.UpdateMessage(self.zone, keyring=dns.tsigkeyring.from_text({"all.": KEY}))
+        for line in lines:
+            name, ttl, type_, value = line.split(maxsplit=3)
+            if how == "add":
+                update.add(name, int(ttl), type_, value)
+            else:
+                update.delete(name, type_, value)
+        answer = dns.query.tcp(update, self.server[0], port=self.server[1], timeout=5)
+        assert answer.rcode() == dns.rcode.NOERROR
+
+
+def _free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _until_it_answers(port: int, process: subprocess.Popen[bytes], zone: str) -> None:
+    query = dns.message.make_query(zone, "SOA")
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if dns.query.udp(query, "127.0.0.1", port=port, timeout=0.2).answer:
+                return
+        except (dns.exception.Timeout, OSError):
+            continue
+    pytest.fail("knotd does not answer")
+
+
+ZONES = {"plain": 40, "signed": 40}
+"""Zones are used up by tests: each takes a fresh one of its kind."""
+
+
+@pytest.fixture(scope="session")
+def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
+    if shutil.which("knotd") is None:
+        if os.environ.get("CI"):
+            pytest.fail("knotd is not installed")
+        pytest.skip("knotd is not installed (Debian package knot)")
+    directory = tmp_path_factory.mktemp("knot")
+    port = _free_port()
+    names = [f"{kind}{n}.example." for kind, count in ZONES.items() for n in range(count)]
+    config = KNOT.format(dir=directory, port=port, key=KEY, read_key=READ_KEY)
+    for name in names:
+        (directory / f"{name}zone").write_text(APEX.format(zone=name))
+        config += f"  - domain: {name}\n    file: {name}zone\n"
+        config += "    dnssec-signing: on\n    dnssec-policy: lab\n" if name.startswith("signed") else ""
+    (directory / "knot.conf").write_text(config)
+    with (directory / "log").open("wb") as log:
+        process = subprocess.Popen(["knotd", "-c", directory / "knot.conf"], stdout=log, stderr=log)
+        try:
+            _until_it_answers(port, process, names[-1])
+            yield Knot(directory, port, process)
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+_used: dict[str, int] = {}
+
+
+def _fresh(kind: str) -> str:
+    _used[kind] = _used.get(kind, -1) + 1
+    return f"{kind}{_used[kind]}.example."
+
+
+@pytest.fixture(params=["knot", "knot-signed"])
+def target(request: pytest.FixtureRequest, knot: Knot) -> Target:
+    """One fresh zone at each provider there is."""
+    signed = request.param == "knot-signed"
+    zone = _fresh("signed" if signed else "plain")
+    return Target(zone, knot.provider(), ("127.0.0.1", knot.port), signed)
