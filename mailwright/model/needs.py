@@ -7,13 +7,45 @@ reads the sum.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from mailwright.model.errors import NeedsError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 Protocol = Literal["tcp", "udp", "vrrp"]
+
+# What Debian allows: deb-control(5) Package, useradd(8), systemd.unit(5), sysctl.d(5).
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
+_ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
+_UNIT = re.compile(
+    r"[A-Za-z0-9:_.\\@-]+\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)"
+)
+_SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_.:@-]+)+")
+_MODE_LIMIT = 0o7777
+
+
+def _check(kind: str, value: str, pattern: re.Pattern[str]) -> None:
+    if not pattern.fullmatch(value):
+        raise NeedsError(f"not a {kind}: {value[:80]!r}")
+
+
+def _check_path(path: str) -> None:
+    parts = path.split("/")
+    whole = path.startswith("/") and path != "/" and not {"", ".", ".."} & set(parts[1:])
+    if not whole or not path.isprintable():
+        raise NeedsError(f"not an absolute, normalised path without control characters: {path[:80]!r}")
+
+
+def _check_owner(owner: str, group: str, mode: int) -> None:
+    _check("user name", owner, _ACCOUNT)
+    _check("group name", group, _ACCOUNT)
+    if not 0 <= mode <= _MODE_LIMIT:
+        raise NeedsError(f"not a file mode: {mode!r}")
 
 
 @dataclass(frozen=True)
@@ -21,6 +53,10 @@ class Package:
     """A Debian package, by name, installed without its recommendations."""
 
     name: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no package name."""
+        _check("package name", self.name, _PACKAGE)
 
 
 @dataclass(frozen=True)
@@ -44,6 +80,35 @@ class User:
     keys: tuple[str, ...] = ()
     """OpenSSH public keys of a login account: the whole content of its authorized_keys."""
 
+    def __post_init__(self) -> None:
+        """Refuse names and paths that Debian would, and keys of more than a line."""
+        for name in (self.name, self.primary_group, *self.groups):
+            _check("user or group name", name, _ACCOUNT)
+        _check_path(self.home)
+        _check_path(self.shell)
+        if any(not key.strip() or not key.isprintable() for key in self.keys):
+            raise NeedsError(f"user {self.name}: an SSH key is one line of text")
+
+    @property
+    def primary_group(self) -> str:
+        """The name of the primary group."""
+        return self.group or self.name
+
+    @property
+    def managed_keys(self) -> bool:
+        """Whether authorized_keys is ours. A login account without keys has an empty one."""
+        return bool(self.keys) or not self.system
+
+    @property
+    def ssh_directory(self) -> str:
+        """Where sshd looks for the account's keys."""
+        return f"{self.home}/.ssh"
+
+    @property
+    def authorized_keys(self) -> str:
+        """The file of the account's keys (sshd(8))."""
+        return f"{self.ssh_directory}/authorized_keys"
+
 
 @dataclass(frozen=True)
 class Directory:
@@ -53,6 +118,11 @@ class Directory:
     owner: str = "root"
     group: str = "root"
     mode: int = 0o755
+
+    def __post_init__(self) -> None:
+        """Refuse a path, a name or a mode that is none."""
+        _check_path(self.path)
+        _check_owner(self.owner, self.group, self.mode)
 
 
 @dataclass(frozen=True)
@@ -69,6 +139,11 @@ class File:
     mode: int = 0o644
     secret: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse a path, a name or a mode that is none."""
+        _check_path(self.path)
+        _check_owner(self.owner, self.group, self.mode)
+
 
 @dataclass(frozen=True)
 class Absent:
@@ -76,14 +151,28 @@ class Absent:
 
     path: str
 
+    def __post_init__(self) -> None:
+        """Refuse a path that is none."""
+        _check_path(self.path)
+
 
 @dataclass(frozen=True)
 class Sysctl:
-    """A kernel setting, live and on disk, with the reason an operator reads."""
+    """A kernel setting, live and on disk, with the reason an operator reads.
+
+    In a container some settings belong to the machine around it: they are written to disk and
+    reported, not set.
+    """
 
     key: str
     value: str
     reason: str
+
+    def __post_init__(self) -> None:
+        """Refuse what is no key, and values or reasons of more than a line."""
+        _check("sysctl key", self.key, _SYSCTL)
+        if not self.value.strip() or not (self.value + self.reason).isprintable():
+            raise NeedsError(f"sysctl {self.key}: value and reason are one line of text each")
 
 
 @dataclass(frozen=True)
@@ -103,6 +192,12 @@ class Unit:
     """Take a new configuration by `systemctl reload` instead of a restart."""
     masked: bool = False
     """Must not exist at all for systemd; `enabled` and `running` are then ignored."""
+
+    def __post_init__(self) -> None:
+        """Refuse what is no unit name (its suffix is part of it) and what is no path."""
+        _check("unit name with its suffix", self.name, _UNIT)
+        for path in self.reads:
+            _check_path(path)
 
 
 @dataclass(frozen=True)
@@ -229,5 +324,15 @@ def _union(kind: str, items: list[Any]) -> tuple[Any, ...]:
         elif kind == "ports":
             continue  # the same opening for two reasons is no contradiction
         elif seen[key] != item:
-            raise NeedsError(f"two roles need different {kind}: {seen[key]!r} and {item!r}")
+            raise NeedsError(_contradiction(kind, key, seen[key], item))
     return tuple(seen.values())
+
+
+def _contradiction(kind: str, key: tuple[Any, ...], one: DataclassInstance, other: DataclassInstance) -> str:
+    # Contents are not shown: they may be secret.
+    differences = [
+        f"{f.name} {getattr(one, f.name)!r} and {getattr(other, f.name)!r}" if f.repr else f.name
+        for f in fields(one)
+        if getattr(one, f.name) != getattr(other, f.name)
+    ]
+    return f"two roles need different {kind} {' '.join(map(str, key))}: {', '.join(differences)}"
