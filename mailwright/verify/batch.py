@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from mailwright.model.role import Result
 
-LIMIT = 20
+LIMIT = 30
 """Seconds a command may take. After that it is ended and its status is `TIMED_OUT`."""
 
 TIMED_OUT = 124
@@ -23,6 +23,7 @@ _OUTPUT = 1_000_000
 # or changes directory harms no other. Its output goes through files: a daemon it leaves behind holds
 # no pipe open. base64 keeps a frame on one line whatever the command printed.
 _HEAD = f"""\
+export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 d=$(mktemp -d) || exit 1
 trap 'rm -rf "$d"' EXIT
 frame() {{

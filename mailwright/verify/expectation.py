@@ -1,0 +1,83 @@
+"""What verification is made of: an expectation, the evidence about a machine, and the judgement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from mailwright.model.errors import MailwrightError
+from mailwright.model.role import Result
+from mailwright.observe import Observation
+from mailwright.verify.sockets import Listener
+
+
+class UnknownError(MailwrightError):
+    """Nobody can say whether the machine is as it should be: it did not answer, or not with enough."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A machine is not as its needs say."""
+
+    expected: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything one round trip brought back from a machine."""
+
+    observation: Observation
+    before: frozenset[Listener] = frozenset()
+    """Listening sockets at the beginning of the round trip, and at its end."""
+    after: frozenset[Listener] = frozenset()
+    results: Mapping[str, Result] = field(default_factory=dict)
+    """What the expectations' own commands gave, by name. One that is missing never answered."""
+
+    def result(self, name: str) -> Result:
+        """The result of an expectation's own command.
+
+        Raises:
+            UnknownError: there is none.
+        """
+        try:
+            return self.results[name]
+        except KeyError:
+            raise UnknownError("its command did not answer") from None
+
+
+Judge = Callable[[Evidence], Fault | None]
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One thing that must hold on one machine: one line of a report, one test item.
+
+    `judge` is pure: `None` is a pass, a `Fault` a failure, an `UnknownError` neither. `command` runs on
+    the machine if judging takes more than the observation and the sockets; it only reads, and everybody
+    on the machine can see it.
+    """
+
+    machine: str
+    role: str
+    """Which role declared it; `` for what holds of every machine."""
+    name: str
+    """Unique on the machine, such as `file-/etc/postfix/main.cf`."""
+    judge: Judge
+    remedy: str
+    command: str | None = None
+
+    @property
+    def id(self) -> str:
+        """Unique in the fleet."""
+        return f"{self.machine}-{self.name}"
+
+    def report(self, fault: Fault) -> str:
+        """What an operator reads about a failure."""
+        who = f"declared by {self.role}" if self.role else "holds of every machine"
+        return (
+            f"{self.machine}: {self.name} ({who})\n"
+            f"  expected: {fault.expected}\n"
+            f"  found:    {fault.found}\n"
+            f"  remedy:   {self.remedy}"
+        )

@@ -1,0 +1,81 @@
+"""Evidence: one round trip to a machine, all machines at once."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import shlex
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from mailwright import observe
+from mailwright.model.needs import Needs
+from mailwright.model.role import Result
+from mailwright.observe import ObservationError
+from mailwright.verify import batch, sockets
+from mailwright.verify.expectation import Evidence, Expectation, UnknownError
+
+Run = Callable[[str], Result]
+"""Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
+
+_MACHINES_AT_ONCE = 16
+_ARGUMENT = 120_000
+"""Octets of one command: Linux takes 128 KiB in one argument (execve(2), MAX_ARG_STRLEN)."""
+
+
+def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation]) -> Evidence:
+    """Ask a machine everything in one command.
+
+    Raises:
+        UnknownError: it did not answer, or with something that is no answer.
+    """
+    asked = [(e.name, e.command) for e in expectations if e.command is not None]
+    commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
+    output = run(_packed(batch.script(commands)))
+    frames = batch.parse(output.stdout)
+    last = len(commands) - 1
+    if not {0, 1, last} <= frames.keys():
+        said = " / ".join((output.stderr or output.stdout).split("\n"))[:300]
+        raise UnknownError(f"its answer is not whole; it said: {said or 'nothing'}")
+    if frames[1].status == batch.TIMED_OUT:
+        raise UnknownError("it did not answer in time; is another run changing it?")
+    try:
+        seen = observe.parse(frames[1].stdout)
+        before, after = sockets.parse(frames[0].stdout), sockets.parse(frames[last].stdout)
+    except (ObservationError, ValueError) as e:
+        raise UnknownError(str(e)) from e
+    if seen.uid != 0:
+        raise UnknownError(f"it was looked at as user {seen.uid}; only root sees everything")
+    if frames[last].status != 0:
+        raise UnknownError(f"`{sockets.COMMAND}` failed: {frames[last].stderr.strip()[:200]}")
+    results = {name: frames[i] for i, (name, _) in enumerate(asked, start=2) if i in frames}
+    return Evidence(seen, before, after, results)
+
+
+def _packed(script: str) -> str:
+    """The script as one command of any POSIX login shell, small and free of quoting."""
+    text = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
+    if len(text) > _ARGUMENT:
+        raise UnknownError(f"its checks take {len(text)} octets, more than one command may have")
+    return f"sh -c {shlex.quote(f'echo {text} | base64 -d | gzip -dc | sh')}"
+
+
+class Gathering:
+    """The evidence about several machines, asked for at the same time and waited for one by one."""
+
+    def __init__(self, jobs: dict[str, Callable[[], Evidence]]) -> None:
+        """Begin at once. A job may raise `UnknownError`."""
+        self._pool = ThreadPoolExecutor(min(_MACHINES_AT_ONCE, max(1, len(jobs))), "verify")
+        self._futures: dict[str, Future[Evidence]] = {m: self._pool.submit(j) for m, j in jobs.items()}
+
+    def of(self, machine: str) -> Evidence:
+        """Wait for a machine's evidence.
+
+        Raises:
+            UnknownError: it did not answer.
+        """
+        return self._futures[machine].result()
+
+    def close(self) -> None:
+        """Do not begin what has not begun; what runs ends by its own time limits."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
