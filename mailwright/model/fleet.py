@@ -5,64 +5,38 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
-from pydantic_core import core_schema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from mailwright.model import names
+from mailwright.model.names import DnsName as DnsName  # noqa: PLC0414 - part of the fleet's vocabulary
 
 
 class Model(BaseModel):
     """Frozen, and a key it does not know is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class DnsName(str):
-    """A host or domain name: lower-case, absolute, with its final dot (RFC 1035, RFC 1123).
-
-    The fleet file may leave the dot out; from here on it is always there.
-    """
-
-    __slots__ = ()
-
-    @property
-    def bare(self) -> str:
-        """The name without its final dot, as mail software writes it."""
-        return self.removesuffix(".")
-
-    @classmethod
-    def __get_pydantic_core_schema__(
-        cls, _source: Any, _handler: GetCoreSchemaHandler
-    ) -> core_schema.CoreSchema:
-        return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
-
-    @classmethod
-    def parse(cls, text: str) -> DnsName:
-        """Read a name.
-
-        Raises:
-            ValueError: not a name of letters, digits and hyphens in labels of 1 to 63 octets.
-        """
-        name = text.lower().removesuffix(".")
-        labels = name.split(".")
-        if len(name) > 253 or not all(_is_label(label) for label in labels):
-            raise ValueError(f"not a host or domain name: {text[:80]}")
-        return cls(name + ".")
+class SecretReference:
+    """Marks a text as the name of a secret, so that `mailwright secrets` knows what a fleet needs."""
 
 
-def _is_label(label: str) -> bool:
-    ok = label.isascii() and label.replace("-", "").replace("_", "").isalnum() and 0 < len(label) <= 63
-    return ok and not label.startswith("-") and not label.endswith("-")
-
-
-Slug = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
-SecretName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._/@-]*$", max_length=200)]
-Network = IPv4Network | IPv6Network
+Slug = Annotated[str, Field(pattern=names.SLUG)]
+SecretName = Annotated[str, Field(pattern=names.SECRET, max_length=200), SecretReference()]
+HostName = Annotated[DnsName, AfterValidator(names.host_name)]
+Mailbox = Annotated[str, AfterValidator(names.mailbox)]
+IPv4 = Annotated[IPv4Address, BeforeValidator(names.ipv4)]
+IPv6 = Annotated[IPv6Address, BeforeValidator(names.ipv6)]
+Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(names.address)]
+Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(names.network)]
 
 
 class Owner(Model):
     """Who runs the fleet."""
 
-    name: str
-    postmaster: str
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    """A person, a company or a project."""
+    postmaster: Mailbox
     """Where postmaster, abuse and root mail of every machine goes (RFC 2142, RFC 5321 4.5.1)."""
 
 
@@ -70,16 +44,20 @@ class Admin(Model):
     """A person or pipeline that may log in."""
 
     name: Slug
-    keys: tuple[str, ...] = Field(min_length=1)
+    """The account's name on every machine."""
+    keys: tuple[Annotated[str, AfterValidator(names.ssh_key)], ...] = Field(min_length=1)
+    """OpenSSH public keys, as in `~/.ssh/id_ed25519.pub`."""
 
 
 class Rfc2136(Model):
     """A DNS server that takes signed updates (RFC 2136, RFC 8945)."""
 
     type: Literal["rfc2136"]
-    server: IPv4Address | IPv6Address
+    server: Address
+    """The primary server, by address: updates must not depend on the names they publish."""
     port: int = Field(default=53, ge=1, le=65535)
     key_name: DnsName
+    """The TSIG key's name as the server knows it."""
     algorithm: Literal["hmac-sha256", "hmac-sha512"] = "hmac-sha256"
     key: SecretName
     """Name of the secret that holds the base64 key."""
@@ -89,35 +67,46 @@ class DkimKey(Model):
     """A signing key: private half in the secrets as `dkim/DOMAIN/SELECTOR`."""
 
     selector: Slug
+    """The label before `._domainkey` (RFC 6376 3.1). Never used again for another key."""
     algorithm: Literal["rsa", "ed25519"] = "rsa"
+    """`rsa` (2048 bits) is what every receiver verifies; `ed25519` (RFC 8463) only goes beside it."""
 
 
 class Spf(Model):
     """Who may send for the domain (RFC 7208). Every sending machine of the fleet is always in."""
 
     include: tuple[DnsName, ...] = ()
+    """Others who send for the domain, by the name of their SPF record."""
     all: Literal["-all", "~all", "?all"] = "-all"
+    """What holds for everybody else."""
 
 
 class Dmarc(Model):
     """What receivers do with mail that fails (RFC 7489)."""
 
     policy: Literal["none", "quarantine", "reject"] = "none"
+    """`none` watches, `quarantine` sends to the spam folder, `reject` refuses."""
     subdomain_policy: Literal["none", "quarantine", "reject"] | None = None
-    rua: tuple[str, ...] = ()
-    ruf: tuple[str, ...] = ()
+    """The same for names below the domain; default: `policy`."""
+    rua: tuple[Annotated[str, AfterValidator(names.report_uri)], ...] = ()
+    """Where aggregate reports go: `mailto:` addresses."""
+    ruf: tuple[Annotated[str, AfterValidator(names.report_uri)], ...] = ()
+    """Where failure reports go: `mailto:` addresses. Few receivers send any."""
     alignment: Literal["relaxed", "strict"] = "relaxed"
+    """`relaxed` lets a subdomain vouch for the domain, for SPF and DKIM alike."""
 
 
 class Domain(Model):
     """A mail domain: what the world must see of it."""
 
     name: DnsName
+    """What follows the @ in its addresses."""
     provider: Slug | None = None
     """Which of `providers` holds the zone; `None`: printed only, published by hand."""
     mx: tuple[Slug, ...] = ()
     """Machines that take its mail, most preferred first. Empty: a null MX (RFC 7505)."""
     dkim: tuple[DkimKey, ...] = ()
+    """Its signing keys: at most one of each algorithm; an RSA key is a must where it sends."""
     spf: Spf = Spf()
     dmarc: Dmarc = Dmarc()
 
@@ -126,14 +115,16 @@ class ReverseZone(Model):
     """A reverse zone of ours, so that PTR records are published with the addresses."""
 
     name: DnsName
+    """For example `100.51.198.in-addr.arpa` for 198.51.100.0/24."""
     provider: Slug
+    """Which of `providers` holds it."""
 
 
 class Sender(Model):
     """A submission login. Its password is the secret `submission/LOGIN`."""
 
-    login: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=64)]
-    addresses: tuple[str, ...] = Field(min_length=1)
+    login: Annotated[str, Field(pattern=names.LOGIN, max_length=64)]
+    addresses: tuple[Annotated[str, AfterValidator(names.sender)], ...] = Field(min_length=1)
     """Envelope senders the login may use: `name@domain`, or `@domain` for all of a domain."""
 
 
@@ -142,24 +133,29 @@ class Ssh(Model):
 
     user: str = "root"
     port: int = Field(default=22, ge=1, le=65535)
-    address: str | None = None
+    address: Annotated[str, AfterValidator(names.ssh_address)] | None = None
     """Default: the machine's first address."""
     key: str | None = None
-    """Private key file on the operator's side; default: agent and `~/.ssh`."""
+    """Private key file on the operator's side; default: agent and `~/.ssh`.
+    Relative to the fleet file, `~` allowed."""
     known_hosts: str | None = None
+    """Default: `~/.ssh/known_hosts`. Relative to the fleet file, `~` allowed."""
 
 
 class Machine(Model):
     """One host of the fleet. pyinfra owns the word Host, ours is Machine."""
 
     name: Slug
-    fqdn: DnsName
+    """What operators call it: `--limit NAME`."""
+    fqdn: HostName
     """Its host name, its HELO name and the name its PTR records give: one and the same."""
     debian: Literal[12, 13] = 13
-    ipv4: IPv4Address | None = None
-    ipv6: IPv6Address | None = None
+    """The Debian release it runs; a machine that runs another is refused, not upgraded."""
+    ipv4: IPv4 | None = None
+    ipv6: IPv6 | None = None
     ssh: Ssh = Ssh()
     labels: tuple[Slug, ...] = ()
+    """Groups of your own making: `--limit LABEL`."""
     roles: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
     """Role name to its settings; `{}` takes every default."""
 
@@ -179,6 +175,7 @@ class Defaults(Model):
 
     debian: Literal[12, 13] | None = None
     ssh: Ssh | None = None
+    """A machine's own `ssh` wins key by key."""
     roles: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
     """Settings of a role wherever a machine has it; a machine's own settings win key by key.
     A role named here is not thereby given to any machine."""
@@ -196,26 +193,39 @@ class SecretsFile(Model):
 class Lab(Model):
     """This fleet is a lab on one machine: where its hosts and its outside world live."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9]{0,7}$")] = "lab"
-    ipv4: IPv4Network
-    ipv6: IPv6Network
+    name: Annotated[str, Field(pattern=names.LAB)] = "lab"
+    """At most eight letters and digits: it names network interfaces."""
+    ipv4: Annotated[IPv4Network, BeforeValidator(names.network)]
+    """The bridge's network: .1 is the controller, .25 .53 .66 the outside world."""
+    ipv6: Annotated[IPv6Network, BeforeValidator(names.network)]
+    """The same for IPv6."""
 
 
 class Fleet(Model):
     """The whole fleet, as the file says it, with `defaults` already folded into the machines."""
 
     owner: Owner
+    """Who runs it, and where their mail goes."""
     secrets: SecretsFile = SecretsFile()
+    """The secrets file and what opens it."""
     admins: tuple[Admin, ...] = ()
+    """Who may log in, on every machine."""
     networks: dict[Slug, tuple[Network, ...]] = Field(default_factory=dict)
     """Named networks for firewall audiences; `admin` is where SSH and statistics are open to."""
     providers: dict[Slug, Rfc2136] = Field(default_factory=dict)
+    """The DNS servers that hold the zones, by a name of your choice."""
     domains: tuple[Domain, ...] = ()
+    """The domains in whose name the fleet sends or takes mail."""
     reverse_zones: tuple[ReverseZone, ...] = ()
+    """Reverse zones of ours. PTR records elsewhere are set with whoever rents out the address."""
     senders: tuple[Sender, ...] = ()
+    """Who may submit mail, and under which addresses."""
     defaults: Defaults = Defaults()
+    """What machines have unless they say otherwise."""
     machines: tuple[Machine, ...] = Field(min_length=1)
+    """The hosts."""
     lab: Lab | None = None
+    """Present in a lab's fleet file only."""
 
     def machine(self, name: str) -> Machine:
         """The machine of that name.

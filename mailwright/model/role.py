@@ -16,7 +16,7 @@ from mailwright.model.secrets import Secrets
 class Settings(BaseModel):
     """A role's section of a machine in the fleet file. Subclass it in the role's module."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 S = TypeVar("S", bound=Settings)

@@ -1,0 +1,147 @@
+"""A fleet file read, checked and folded. Nothing is connected to and nothing runs while loading."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from mailwright.model.crosscheck import cross_check
+from mailwright.model.errors import FleetError, MailwrightError
+from mailwright.model.fleet import Defaults, Fleet, Machine, Ssh
+from mailwright.model.mistakes import Found, found_by, suggestion
+from mailwright.model.role import Role
+from mailwright.model.secrets_file import beside_file
+from mailwright.model.secrets_store import open_secrets
+from mailwright.model.site import Site
+from mailwright.model.yamlfile import Document, Where, read
+
+
+def load_fleet(path: Path | str) -> Fleet:
+    """Read a fleet file (`X.yaml`, or the pyinfra inventory `X.py` beside it).
+
+    Settings of roles are taken as they are: `load_site` knows the roles.
+
+    Raises:
+        FleetError: with every mistake that can be seen at once.
+    """
+    file = fleet_file(path)
+    return _fleet(read(file), file, ())
+
+
+def load_site(path: Path | str, roles: Sequence[Role], environ: Mapping[str, str] = os.environ) -> Site:
+    """Read a fleet file together with the roles it may use. Its secrets are opened when one is read.
+
+    Raises:
+        FleetError: with every mistake that can be seen at once.
+        MailwrightError: the roles themselves contradict each other.
+    """
+    check_order(roles)
+    file = fleet_file(path)
+    fleet = _fleet(read(file), file, roles)
+    return Site(fleet, roles, open_secrets(fleet, file, environ))
+
+
+def fleet_file(path: Path | str) -> Path:
+    """The YAML file that is meant by an inventory: pyinfra's shim stands for the file beside it."""
+    path = Path(path)
+    if path.suffix == ".py":
+        return path.with_suffix(".yaml")
+    return path
+
+
+def check_order(roles: Sequence[Role]) -> None:
+    """Refuse roles that are listed twice, or before one they say they come after.
+
+    Raises:
+        MailwrightError: naming both.
+    """
+    places: dict[str, int] = {}
+    for place, role in enumerate(roles):
+        if role.name in places:
+            raise MailwrightError(f"roles: {role.name} is listed twice")
+        places[role.name] = place
+    for role in roles:
+        for earlier in role.after:
+            if places.get(earlier, -1) > places[role.name]:
+                raise MailwrightError(
+                    f"roles: {role.name} is listed before {earlier}, which it must come after"
+                )
+
+
+def _fleet(document: Document, file: Path, roles: Sequence[Role]) -> Fleet:
+    found = list(_of_roles(document.data, roles)) if roles else []
+    fleet = None
+    try:
+        fleet = Fleet.model_validate(document.data)
+    except ValidationError as error:
+        found += found_by(error, Fleet, document.data)
+    if fleet is not None:
+        found += cross_check(fleet, [r.name for r in roles])
+    if fleet is None or found:
+        raise FleetError(_lines(document, found))
+    return _folded(fleet, file.absolute().parent)
+
+
+def _lines(document: Document, found: Iterable[Found]) -> list[str]:
+    unique = {(document.line(where), document.mistake(where, what)) for where, what in found}
+    return [line for _, line in sorted(unique)]
+
+
+def _of_roles(data: dict[str, Any], roles: Sequence[Role]) -> Iterable[Found]:
+    """Mistakes in the roles' sections, from the raw data: they show beside all others."""
+    table = {r.name: r for r in roles}
+    defaults = _section(_section(data.get("defaults")).get("roles"))
+    machines = data.get("machines")
+    for i, machine in enumerate(machines if isinstance(machines, list) else []):
+        for name, own in _section(_section(machine).get("roles")).items():
+            where: Where = ("machines", i, "roles", name)
+            if name not in table:
+                yield where, f"there is no role {name}{suggestion(name, table)}"
+            elif isinstance(own, dict):
+                yield from _of_settings(table[name], where, own, _section(defaults.get(name)))
+    for name, settings in defaults.items():
+        where = ("defaults", "roles", name)
+        if name not in table:
+            yield where, f"there is no role {name}{suggestion(name, table)}"
+        elif isinstance(settings, dict):
+            # What is missing here, each machine may say for itself.
+            found = _of_settings(table[name], where, settings, {})
+            yield from (f for f in found if len(f[0]) > len(where))
+
+
+def _of_settings(role: Role, where: Where, own: dict[str, Any], defaults: dict[str, Any]) -> Iterable[Found]:
+    folded = {**defaults, **own}
+    try:
+        role.settings.model_validate(folded)
+    except ValidationError as error:
+        for place, what in found_by(error, role.settings, folded):
+            inherited = bool(place) and place[0] in defaults and place[0] not in own
+            yield ("defaults", "roles", role.name, *place) if inherited else (*where, *place), what
+
+
+def _section(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _folded(fleet: Fleet, beside: Path) -> Fleet:
+    machines = tuple(_machine(m, fleet.defaults, beside) for m in fleet.machines)
+    return fleet.model_copy(update={"machines": machines})
+
+
+def _machine(machine: Machine, defaults: Defaults, beside: Path) -> Machine:
+    """What the machine says itself wins: over `ssh` and a role's settings, key by key."""
+    said = machine.model_fields_set
+    ssh = defaults.ssh or Ssh()
+    ssh = ssh.model_copy(update={key: getattr(machine.ssh, key) for key in machine.ssh.model_fields_set})
+    files = {key: beside_file(getattr(ssh, key), beside) for key in ("key", "known_hosts")}
+    return machine.model_copy(
+        update={
+            "debian": machine.debian if "debian" in said else (defaults.debian or machine.debian),
+            "ssh": ssh.model_copy(update=files),
+            "roles": {name: {**defaults.roles.get(name, {}), **own} for name, own in machine.roles.items()},
+        }
+    )

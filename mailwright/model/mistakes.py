@@ -1,0 +1,195 @@
+"""What pydantic found wrong, in the operator's words: one line a mistake, at its line of the file."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from mailwright.model.names import PATTERNS
+from mailwright.model.yamlfile import Where, quote
+
+Found = tuple[Where, str]
+"""A mistake before it is put on a line: where, and what."""
+
+
+@dataclass(frozen=True)
+class _Located:
+    """One pydantic error at its place in the data; `union` tells which branch of which union it is of."""
+
+    where: Where
+    error: ErrorDetails
+    union: tuple[Where, str] | None
+
+
+def found_by(error: ValidationError, model: type[BaseModel], data: object) -> list[Found]:
+    """Every mistake of a validation, places relative to `data`, which was validated."""
+    located = [_locate(detail, data) for detail in error.errors(include_url=False)]
+    unions: dict[Where, dict[str, list[_Located]]] = {}
+    found: list[Found] = []
+    for one in located:
+        if one.union is None:
+            found.append((one.where, _sentence(one, model)))
+        else:
+            at, branch = one.union
+            unions.setdefault(at, {}).setdefault(branch, []).append(one)
+    for at, branches in unions.items():
+        found += _of_union(at, branches, model)
+    return found
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """`; did you mean X?` for a misspelt word, else what there is."""
+    known = sorted(known)
+    if close := get_close_matches(word, known, 1):
+        return f"; did you mean {close[0]}?"
+    return f"; there is {', '.join(known)}" if 0 < len(known) <= 20 else ""
+
+
+def _locate(error: ErrorDetails, data: object) -> _Located:
+    """Drop from pydantic's location what is not a key or an index of the data: names of union branches."""
+    where: Where = ()
+    union: tuple[Where, str] | None = None
+    steps = error["loc"]
+    for i, step in enumerate(steps):
+        if step == "[key]":
+            continue
+        last = i == len(steps) - 1
+        if isinstance(data, dict) and step in data:
+            where, data = (*where, step), data[step]
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            where, data = (*where, step), data[step]
+        elif not (last and error["type"] == "missing"):
+            union = union or (where, str(step))
+    return _Located(where, error, union)
+
+
+def _of_union(at: Where, branches: dict[str, list[_Located]], model: type[BaseModel]) -> list[Found]:
+    """One mistake for a value that fits no branch; those of the nearest branch where one nearly fits."""
+    near = [errors for errors in branches.values() if all(e.where != at for e in errors)]
+    if near:
+        return [(e.where, _sentence(e, model)) for e in min(near, key=len)]
+    sentences = list(dict.fromkeys(_sentence(e, model) for errors in branches.values() for e in errors))
+    value = next(iter(branches.values()))[0].error["input"]
+    wanted = [s.removeprefix("must be ").partition(":")[0] for s in sentences if s.startswith("must be ")]
+    if len(wanted) > 1:
+        return [(at, f"must be {' or '.join(wanted)}{_shown(value)}")]
+    return [(at, sentences[0])]
+
+
+def _sentence(one: _Located, model: type[BaseModel]) -> str:
+    error, context = one.error, one.error.get("ctx", {})
+    kind, value = error["type"], error["input"]
+    if kind == "missing":
+        return f"{error['loc'][-1]} is missing"
+    if kind == "extra_forbidden":
+        return "unknown key" + suggestion(str(one.where[-1]), _fields(model, one.where[:-1]))
+    if kind in ("value_error", "assertion_error"):
+        reason = str(context.get("error", error["msg"]))
+        return _one_line(reason.replace(str(value), quote(value)) if isinstance(value, str) else reason)
+    if kind == "string_pattern_mismatch":
+        pattern = str(context["pattern"])
+        return PATTERNS.get(pattern, f"must look like {pattern}") + _shown(value)
+    if kind in _WORDINGS:
+        return _one_line(_WORDINGS[kind](context) + _shown(value))
+    return _one_line(_unknown(error) + _shown(value))
+
+
+def _length(verb: str, key: str) -> Callable[[Mapping[str, Any]], str]:
+    def say(context: Mapping[str, Any]) -> str:
+        what = "character" if "field_type" not in context else "entry"
+        number = int(context[key])
+        plural = what if number == 1 else {"entry": "entries", "character": "characters"}[what]
+        return f"must have at {verb} {number} {plural}"
+
+    return say
+
+
+def _said(text: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda context: text.format(**context)
+
+
+_WORDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    **dict.fromkeys(("string_type", "string_sub_type", "string_unicode"), _said("must be text")),
+    **dict.fromkeys(
+        ("int_type", "int_parsing", "int_from_float", "int_parsing_size", "finite_number"),
+        _said("must be a whole number"),
+    ),
+    **dict.fromkeys(
+        ("float_type", "float_parsing", "decimal_type", "decimal_parsing"), _said("must be a number")
+    ),
+    **dict.fromkeys(("bool_type", "bool_parsing"), _said("must be true or false")),
+    **dict.fromkeys(
+        ("tuple_type", "list_type", "set_type", "frozen_set_type", "iterable_type"),
+        _said("must be a list, in [ ] or with a - before each entry"),
+    ),
+    **dict.fromkeys(
+        ("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"),
+        _said("must be `key: value` lines, or {{}}"),
+    ),
+    **dict.fromkeys(("literal_error", "enum"), lambda c: f"must be {_choice(str(c['expected']))}"),
+    **dict.fromkeys(("ip_v4_address", "ip_v6_address", "ip_any_address"), _said("not an IP address")),
+    **dict.fromkeys(
+        ("ip_v4_network", "ip_v6_network", "ip_any_network"), _said("not a network of this family")
+    ),
+    **dict.fromkeys(("time_delta_type", "time_delta_parsing"), _said("must be a duration")),
+    "none_required": _said("must be left out"),
+    "greater_than": _said("must be more than {gt}"),
+    "greater_than_equal": _said("must be at least {ge}"),
+    "less_than": _said("must be less than {lt}"),
+    "less_than_equal": _said("must be at most {le}"),
+    "multiple_of": _said("must be a multiple of {multiple_of}"),
+    "too_short": _length("least", "min_length"),
+    "too_long": _length("most", "max_length"),
+    "string_too_short": _length("least", "min_length"),
+    "string_too_long": _length("most", "max_length"),
+    "union_tag_not_found": lambda c: f"{str(c['discriminator']).strip(chr(39))} is missing",
+    "union_tag_invalid": lambda c: (
+        f"{str(c['discriminator']).strip(chr(39))} must be {_choice(str(c['expected_tags']))}"
+    ),
+}
+
+
+def _choice(expected: str) -> str:
+    return expected.replace("'", "")
+
+
+def _unknown(error: ErrorDetails) -> str:
+    """Pydantic's own words for the kinds that no fleet file has met yet, without its habits of speech."""
+    message = error["msg"].replace("Input should be", "must be").partition("[type=")[0].strip()
+    return message[:1].lower() + message[1:]
+
+
+def _shown(value: object) -> str:
+    """`: value` where it is short and plain; a list or mapping is better looked at in the file."""
+    if value is None:
+        return ": nothing there"
+    if isinstance(value, bool):
+        return f": {str(value).lower()}"
+    return f": {quote(value)}" if isinstance(value, (str, int, float)) else ""
+
+
+def _one_line(text: str) -> str:
+    text = " ".join(text.split())
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if len(text) <= 400 else text[:397] + "..."
+
+
+def _fields(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:
+    """The keys that a mapping at this place may have."""
+    models = [model]
+    for step in where:
+        inner = [m.model_fields[step].annotation for m in models if step in m.model_fields]
+        models = [found for annotation in inner for found in _models(annotation)] if inner else models
+    return [name for m in models for name in m.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in typing.get_args(annotation) for model in _models(part)]

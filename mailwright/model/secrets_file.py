@@ -1,0 +1,296 @@
+"""The file that holds a fleet's secrets: encrypted with age to every recipient who may open it.
+
+Inside is JSON: `{"recipients": ["age1...", ...], "secrets": {"NAME": "value", ...}}`. The recipients lie
+inside because age does not reveal them, and because whoever can write to the repository must not be
+able to slip one in that the next `secrets set` would encrypt to.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyrage
+
+from mailwright.model.errors import SecretError
+from mailwright.model.yamlfile import display
+
+IDENTITY = "MAILWRIGHT_AGE_IDENTITY"
+"""Environment: an age identity itself, for CI."""
+IDENTITY_FILE = "MAILWRIGHT_AGE_IDENTITY_FILE"
+"""Environment: the path of an identity file."""
+LOCK_SECONDS = 10.0
+
+
+@dataclass
+class Content:
+    """What the file holds once it is open."""
+
+    recipients: list[str] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def copy(self) -> Content:
+        """An independent copy."""
+        return Content(list(self.recipients), dict(self.secrets))
+
+    @classmethod
+    def checked(cls, data: object, name: str) -> Content:
+        """Content out of decoded JSON or YAML.
+
+        Raises:
+            SecretError: of another shape. Says where, never what stands there.
+        """
+        if not isinstance(data, dict) or not set(data) <= {"recipients", "secrets"}:
+            raise SecretError(f"{name}: its content must be `recipients` and `secrets`, and nothing else")
+        recipients, values = data.get("recipients"), data.get("secrets") or {}
+        if (
+            not isinstance(recipients, list)
+            or not recipients
+            or not all(isinstance(r, str) for r in recipients)
+        ):
+            raise SecretError(f"{name}: `recipients` must list who can open the file, at least one")
+        if not isinstance(values, dict):
+            raise SecretError(f"{name}: `secrets` must be `name: value` lines")
+        for key, value in values.items():
+            if not isinstance(value, str) or not value:
+                raise SecretError(f"{name}: the secret {key} must be text: put it in quotes")
+        return cls(list(dict.fromkeys(recipients)), {k: normalised(v) for k, v in values.items()})
+
+
+def normalised(value: str) -> str:
+    """A value without the line break that editors and `echo` append; text of several lines ends in one."""
+    value = value.replace("\r\n", "\n").rstrip("\n")
+    return value + "\n" if "\n" in value else value
+
+
+@dataclass(frozen=True)
+class Vault:
+    """One secrets file and what may open it."""
+
+    file: Path
+    identity: Path
+    """The identity file that is used beside the environment's, if it exists."""
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ, repr=False)
+
+    def read(self) -> Content:
+        """Open the file.
+
+        Raises:
+            SecretError: missing, damaged, or no identity opens it; says what to do.
+        """
+        name = display(self.file)
+        try:
+            sealed = self.file.read_bytes()
+        except FileNotFoundError:
+            raise SecretError(f"{name}: no such file: `mailwright secrets init INVENTORY` makes it") from None
+        except OSError as error:
+            raise SecretError(f"{name}: cannot be read: {error.strerror}") from None
+        return self._opened(sealed, name)
+
+    @contextmanager
+    def changing(self) -> Iterator[Content]:
+        """The content to change in place; written when the block ends well and something is different.
+
+        Others who would change the file wait meanwhile. Content of a file that does not exist is empty.
+
+        Raises:
+            SecretError: as `read`; or another process keeps the file for too long.
+        """
+        with self._locked():
+            before = self.read() if self.file.exists() else None
+            content = before.copy() if before else Content()
+            yield content
+            if before is None or content != before:
+                self._write(content)
+
+    def identities(self) -> list[tuple[str, Any]]:
+        """Every identity at hand with where it comes from.
+
+        Raises:
+            SecretError: one of them is unreadable, or readable by others.
+        """
+        found: list[tuple[str, Any]] = []
+        if text := self.environ.get(IDENTITY):
+            found += [(f"${IDENTITY}", one) for one in parse_identities(text, f"${IDENTITY}")]
+        files = [Path(self.environ[IDENTITY_FILE])] if self.environ.get(IDENTITY_FILE) else []
+        files += [self.identity] if self.identity.exists() else []
+        for file in files:
+            found += [(str(file), one) for one in parse_identities(_private_text(file), str(file))]
+        return found
+
+    def _opened(self, sealed: bytes, name: str) -> Content:
+        identities = self.identities()
+        if not identities:
+            raise SecretError(
+                f"{name}: nothing here can open it: put an age identity into {self.identity} or ${IDENTITY}"
+            )
+        try:
+            data = json.loads(pyrage.decrypt(sealed, [one for _, one in identities]))
+        except pyrage.DecryptError as error:
+            if "matching keys" not in str(error):
+                raise _damaged(name) from None
+            tried = ", ".join(f"{where} ({recipient_of(one)})" for where, one in identities)
+            raise SecretError(
+                f"{name}: not encrypted for {tried}: somebody who can open it adds you with "
+                "`mailwright secrets init INVENTORY --recipient age1...`"
+            ) from None
+        except (ValueError, RecursionError):
+            raise _damaged(name) from None
+        return Content.checked(data, name)
+
+    def _write(self, content: Content) -> None:
+        name = display(self.file)
+        Content.checked({"recipients": content.recipients, "secrets": content.secrets}, name)
+        plain = json.dumps(
+            {"recipients": content.recipients, "secrets": dict(sorted(content.secrets.items()))}
+        )
+        sealed = pyrage.encrypt(
+            plain.encode(), [parse_recipient(r) for r in content.recipients], armored=True
+        )
+        try:
+            pyrage.decrypt(sealed, [one for _, one in self.identities()])
+        except pyrage.DecryptError:
+            raise SecretError(
+                f"{name}: unchanged: you could not open it any more with these recipients"
+            ) from None
+        try:
+            write_private(self.file, sealed)
+        except OSError as error:
+            raise SecretError(f"{name}: cannot be written: {error.strerror}") from None
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        # The folder is locked, not the file: the file is replaced by every change, and a lock file of
+        # its own would lie about in the repository.
+        name = display(self.file)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            folder = os.open(self.file.parent, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            raise SecretError(f"{name}: its folder cannot be used: {error.strerror}") from None
+        try:
+            _flock(folder, name)
+            yield
+        finally:
+            os.close(folder)
+
+
+def _flock(folder: int, name: str) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise SecretError(
+                    f"{name}: somebody else is changing it; try again when they are done"
+                ) from None
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _damaged(name: str) -> SecretError:
+    return SecretError(
+        f"{name}: damaged, or not a secrets file: take it back from version control or a backup"
+    )
+
+
+def beside_file(file: str | None, folder: Path) -> str | None:
+    """A path of the fleet file made absolute: `~` is the operator's home, else it is relative to the file."""
+    # os.path, because Path raises where `~user` names nobody
+    return None if file is None else str(folder / os.path.expanduser(file))  # noqa: PTH111
+
+
+def write_private(file: Path, content: bytes) -> None:
+    """Put a file in place whole, readable by its owner only, so that no crash leaves half of one."""
+    handle, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(temporary).replace(file)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def make_identity(file: Path) -> None:
+    """A new age identity in a file of its own, 0600, in the format of age-keygen(1). Never replaces one."""
+    identity = pyrage.x25519.Identity.generate()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(f"# public key: {identity.to_public()}\n{identity}\n")
+    except OSError as error:
+        raise SecretError(f"{file}: the identity cannot be written: {error.strerror}") from None
+
+
+def parse_identities(text: str, where: str) -> list[Any]:
+    """The identities of an age identity file, or an unencrypted SSH private key.
+
+    Raises:
+        SecretError: there is none, or one is malformed.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    words = [line for line in lines if line and not line.startswith("#")]
+    try:
+        if "PRIVATE KEY-----" in text:
+            return [pyrage.ssh.Identity.from_buffer(text.encode())]
+        found = [pyrage.x25519.Identity.from_str(word) for word in words]
+    except (pyrage.IdentityError, ValueError):
+        found = []
+    if not found:
+        raise SecretError(f"{where}: holds no age identity (a line AGE-SECRET-KEY-1...)")
+    return found
+
+
+def parse_recipient(text: str) -> Any:
+    """An age recipient `age1...`, or an SSH public key.
+
+    Raises:
+        SecretError: neither.
+    """
+    kind = pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient
+    try:
+        return kind.from_str(text)
+    except (pyrage.RecipientError, ValueError):
+        raise SecretError(f"not an age recipient (age1...) nor an SSH public key: {text[:80]!r}") from None
+
+
+def recipient_of(identity: Any) -> str:
+    """The public half of an identity; `an SSH key` for the kind that does not tell."""
+    return str(identity.to_public()) if hasattr(identity, "to_public") else "an SSH key"
+
+
+def add_recipients(content: Content, recipients: Iterable[str]) -> None:
+    """Let more people open the file.
+
+    Raises:
+        SecretError: one is malformed.
+    """
+    for one in recipients:
+        parse_recipient(one)
+        if one not in content.recipients:
+            content.recipients.append(one)
+
+
+def _private_text(file: Path) -> str:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise SecretError(f"{file}: an identity that others can read: `chmod 600 {file}`")
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SecretError(f"{file}: the identity cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SecretError(f"{file}: holds no age identity (a line AGE-SECRET-KEY-1...)") from None

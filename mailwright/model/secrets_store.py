@@ -1,0 +1,215 @@
+"""What secrets a fleet needs, where it finds them, and how the first ones are made."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets as random
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from pydantic import BaseModel
+
+from mailwright.model.fleet import DkimKey, Fleet, SecretReference
+from mailwright.model.role import Role
+from mailwright.model.secrets import missing
+from mailwright.model.secrets_file import (
+    Vault,
+    add_recipients,
+    beside_file,
+    make_identity,
+    normalised,
+    recipient_of,
+)
+
+RSA_BITS = 2048
+"""What every receiver verifies and one TXT record holds; RFC 8301 3.2 asks for 1024 at least."""
+
+
+@dataclass(frozen=True)
+class Required:
+    """A secret that a fleet needs. `make` draws a value; `None`: it comes from somebody else."""
+
+    name: str
+    purpose: str
+    make: Callable[[], str] | None = None
+
+
+@dataclass(frozen=True)
+class Initialised:
+    """What `initialise` did and what is left to do."""
+
+    identity_made: bool
+    made: tuple[str, ...]
+    by_hand: tuple[Required, ...]
+
+
+class FleetSecrets:
+    """A fleet's secrets: single ones from the environment, the others from its file.
+
+    The file is opened when a secret is read that the environment lacks, and only once.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        """Open nothing yet."""
+        self.vault = vault
+
+    @cached_property
+    def _values(self) -> dict[str, str]:
+        return self.vault.read().secrets
+
+    def get(self, name: str) -> str:
+        """As in `Secrets`."""
+        if value := self.vault.environ.get(variable(name)):
+            return normalised(value)
+        if name not in self._values:
+            raise missing(name)
+        return self._values[name]
+
+    def names(self) -> tuple[str, ...]:
+        """As in `Secrets`; those that the environment alone gives cannot be told."""
+        return tuple(sorted(self._values))
+
+
+def variable(name: str) -> str:
+    """The environment variable that gives a secret: `dkim/a.example/r1` is MAILWRIGHT_SECRET_DKIM_A_EXAMPLE_R1."""
+    return "MAILWRIGHT_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def locate(fleet: Fleet, fleet_file: Path, environ: Mapping[str, str] = os.environ) -> Vault:
+    """The secrets file of a fleet and the identity file that opens it, neither touched."""
+    folder = fleet_file.absolute().parent
+    file = beside_file(fleet.secrets.file, folder) or fleet_file.absolute().with_suffix(".secrets.age")
+    identity = beside_file(fleet.secrets.identity, folder) or default_identity(environ)
+    return Vault(Path(file), Path(identity), environ)
+
+
+def default_identity(environ: Mapping[str, str]) -> Path:
+    """The operator's own identity, outside of any repository (XDG Base Directory Specification)."""
+    base = environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "mailwright" / "identity"
+
+
+def open_secrets(fleet: Fleet, fleet_file: Path, environ: Mapping[str, str] = os.environ) -> FleetSecrets:
+    """The secrets of a fleet, opened when the first is read."""
+    return FleetSecrets(locate(fleet, fleet_file, environ))
+
+
+def required(fleet: Fleet, roles: Sequence[Role] = ()) -> tuple[Required, ...]:
+    """Every secret the fleet file asks for, sorted by name; with `roles`, what their settings name too."""
+    found = [
+        Required(f"dkim/{d.name.bare}/{k.selector}", f"signs for {d.name.bare} ({k.algorithm})", _dkim(k))
+        for d in fleet.domains
+        for k in d.dkim
+    ]
+    if fleet.senders:
+        found.append(Required("submission-salt", "makes password hashes repeatable", password))
+    found += [
+        Required(f"submission/{s.login}", f"password of the login {s.login}", password) for s in fleet.senders
+    ]
+    models: list[BaseModel] = [fleet]
+    table = {r.name: r.settings for r in roles}
+    for machine in fleet.machines:
+        models += [table[name].model_validate(raw) for name, raw in machine.roles.items() if name in table]
+    found += [Required(name, purpose) for model in models for name, purpose in _named(model)]
+    return tuple(sorted({one.name: one for one in reversed(found)}.values(), key=lambda one: one.name))
+
+
+def initialise(
+    fleet: Fleet,
+    file: Path,
+    identity: Path,
+    *,
+    extra: Mapping[str, str] | None = None,
+    recipients: Iterable[str] = (),
+    roles: Sequence[Role] = (),
+    environ: Mapping[str, str] = os.environ,
+) -> Initialised:
+    """Make whatever is missing: the identity, the secrets file, and each secret that can be drawn at random.
+
+    What exists is left alone, and so a second run makes nothing. `extra` are secrets that the caller
+    knows, stored where they are missing. `recipients` (`age1...` or SSH public keys) may open the file from
+    now on beside the identity.
+
+    Raises:
+        SecretError: the file exists and cannot be opened, or something cannot be written.
+    """
+    vault = Vault(file, identity, environ)
+    identity_made = not identity.exists()
+    if identity_made:
+        make_identity(identity)
+    wanted = required(fleet, roles)
+    with vault.changing() as content:
+        if not content.recipients:
+            add_recipients(
+                content, (recipient_of(one) for where, one in vault.identities() if where == str(identity))
+            )
+        add_recipients(content, recipients)
+        before = set(content.secrets)
+        for name, value in (extra or {}).items():
+            content.secrets.setdefault(name, normalised(value))
+        for one in wanted:
+            if one.make and one.name not in content.secrets:
+                content.secrets[one.name] = one.make()
+        by_hand = tuple(one for one in wanted if one.name not in content.secrets)
+        made = tuple(sorted(set(content.secrets) - before))
+    return Initialised(identity_made, made, by_hand)
+
+
+def password() -> str:
+    """32 characters that need no quoting anywhere: 192 random bits."""
+    return random.token_urlsafe(24)
+
+
+def _dkim(key: DkimKey) -> Callable[[], str]:
+    return lambda: dkim_private_key(key.algorithm)
+
+
+def dkim_private_key(algorithm: str) -> str:
+    """A new DKIM key, `rsa` or `ed25519`, as PEM (PKCS8)."""
+    key: rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+    if algorithm == "rsa":
+        key = rsa.generate_private_key(public_exponent=65537, key_size=RSA_BITS)
+    else:
+        key = ed25519.Ed25519PrivateKey.generate()
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def _named(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """Secrets that a model names in fields of the type SecretName, with the field that does."""
+    if isinstance(value, BaseModel):
+        for key, info in type(value).model_fields.items():
+            inner, place = getattr(value, key), f"{path}.{key}" if path else key
+            if _refers(info.annotation, info.metadata):
+                yield from ((name, f"named by {place}") for name in _texts(inner))
+            else:
+                yield from _named(inner, place)
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _named(inner, f"{path}.{key}")
+    elif isinstance(value, (tuple, list)):
+        for inner in value:
+            yield from _named(inner, path)
+
+
+def _refers(annotation: Any, metadata: Iterable[object] = ()) -> bool:
+    if any(isinstance(mark, SecretReference) for mark in metadata):
+        return True
+    return any(
+        _refers(part, getattr(part, "__metadata__", ()))
+        for part in typing.get_args(annotation)
+        if not (isinstance(part, type) and issubclass(part, BaseModel))
+    )
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    items = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
+    return [item for item in items if isinstance(item, str)]
