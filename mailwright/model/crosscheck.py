@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -15,6 +16,9 @@ AUDIENCES = ("public", "fleet", "local")
 _PRIVATE = tuple(
     ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
+_OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+_REVERSE_V4 = re.compile(rf"({_OCTET}\.){{1,4}}in-addr\.arpa")
+_REVERSE_V6 = re.compile(r"([0-9a-f]\.){1,32}ip6\.arpa")
 _LAB_WORLD = (1, 25, 53, 66)
 _LAB_WORLD_V6 = (0x1, 0x25, 0x53, 0x66)
 
@@ -173,12 +177,8 @@ def _reverse_zones(fleet: Fleet) -> Iterator[Found]:
 
 
 def _is_reverse(name: str) -> bool:
-    """RFC 1035 3.5 for IPv4, RFC 3596 2.5 for IPv6. Classless zones (RFC 2317) have names of any kind."""
-    if name.endswith(".in-addr.arpa"):
-        octets = name.removesuffix(".in-addr.arpa").split(".")
-        return len(octets) <= 4 and all(o.isdigit() and str(int(o)) == o and int(o) < 256 for o in octets)
-    nibbles = name.removesuffix(".ip6.arpa").split(".")
-    return name.endswith(".ip6.arpa") and len(nibbles) <= 32 and all(n in "0123456789abcdef" for n in nibbles)
+    """RFC 1035 3.5 for IPv4, RFC 3596 2.5 for IPv6: as many parts as the address has, or fewer."""
+    return bool(_REVERSE_V4.fullmatch(name) or _REVERSE_V6.fullmatch(name))
 
 
 def _audiences(fleet: Fleet) -> Iterator[Found]:
@@ -205,7 +205,7 @@ def _lab(fleet: Fleet) -> Iterator[Found]:
 
 
 def _groups(fleet: Fleet, role_names: frozenset[str]) -> Iterator[Found]:
-    """pyinfra makes a group of every role and label, and `--limit` takes groups and machines alike."""
+    """Roles and labels are groups in pyinfra, and `--limit` takes groups and machines alike."""
     roles = role_names | {role for m in fleet.machines for role in m.roles}
     names = {m.name: ("machines", i) for i, m in reversed(list(enumerate(fleet.machines)))}
     for i, machine in enumerate(fleet.machines):

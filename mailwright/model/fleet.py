@@ -103,12 +103,23 @@ class Domain(Model):
     """What follows the @ in its addresses."""
     provider: Slug | None = None
     """Which of `providers` holds the zone; `None`: printed only, published by hand."""
+    zone: DnsName | None = None
+    """The zone that holds it; default: one of its own name."""
     mx: tuple[Slug, ...] = ()
     """Machines that take its mail, most preferred first. Empty: a null MX (RFC 7505)."""
     dkim: tuple[DkimKey, ...] = ()
     """Its signing keys: at most one of each algorithm; an RSA key is a must where it sends."""
     spf: Spf = Spf()
     dmarc: Dmarc = Dmarc()
+
+
+class Dns(Model):
+    """How the fleet's records are published."""
+
+    owner: Slug = "mailwright"
+    """What marks our records in a zone. Two fleets that share a zone take different ones, for good."""
+    ttl: int = Field(default=3600, ge=30, le=86400)
+    """Seconds that resolvers may keep a record of ours."""
 
 
 class ReverseZone(Model):
@@ -216,6 +227,8 @@ class Fleet(Model):
     """The DNS servers that hold the zones, by a name of your choice."""
     domains: tuple[Domain, ...] = ()
     """The domains in whose name the fleet sends or takes mail."""
+    dns: Dns = Dns()
+    """Ownership and lifetime of published records."""
     reverse_zones: tuple[ReverseZone, ...] = ()
     """Reverse zones of ours. PTR records elsewhere are set with whoever rents out the address."""
     senders: tuple[Sender, ...] = ()

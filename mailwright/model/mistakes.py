@@ -14,6 +14,8 @@ from pydantic_core import ErrorDetails
 from mailwright.model.names import PATTERNS
 from mailwright.model.yamlfile import Where, quote
 
+_FEW = 20  # as many words as one takes in at a glance
+_LINE = 400
 Found = tuple[Where, str]
 """A mistake before it is put on a line: where, and what."""
 
@@ -48,7 +50,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     if close := get_close_matches(word, known, 1):
         return f"; did you mean {close[0]}?"
-    return f"; there is {', '.join(known)}" if 0 < len(known) <= 20 else ""
+    return f"; there is {', '.join(known)}" if 0 < len(known) <= _FEW else ""
 
 
 def _locate(error: ErrorDetails, data: object) -> _Located:
@@ -59,14 +61,17 @@ def _locate(error: ErrorDetails, data: object) -> _Located:
     for i, step in enumerate(steps):
         if step == "[key]":
             continue
-        last = i == len(steps) - 1
-        if isinstance(data, dict) and step in data:
-            where, data = (*where, step), data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
-            where, data = (*where, step), data[step]
-        elif not (last and error["type"] == "missing"):
+        if _holds(data, step):
+            where, data = (*where, step), data[step]  # type: ignore[index]
+        elif not (error["type"] == "missing" and i == len(steps) - 1):
             union = union or (where, str(step))
     return _Located(where, error, union)
+
+
+def _holds(data: object, step: str | int) -> bool:
+    if isinstance(step, int):
+        return isinstance(data, list) and step < len(data)
+    return isinstance(data, dict) and step in data
 
 
 def _of_union(at: Where, branches: dict[str, list[_Located]], model: type[BaseModel]) -> list[Found]:
@@ -177,7 +182,7 @@ def _shown(value: object) -> str:
 def _one_line(text: str) -> str:
     text = " ".join(text.split())
     text = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return text if len(text) <= 400 else text[:397] + "..."
+    return text if len(text) <= _LINE else text[:_LINE] + "..."
 
 
 def _fields(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:
@@ -189,7 +194,7 @@ def _fields(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:
     return [name for m in models for name in m.model_fields]
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _models(annotation: object) -> list[type[BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in typing.get_args(annotation) for model in _models(part)]

@@ -7,6 +7,7 @@ ValueError with a sentence for the operator.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -15,7 +16,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Any, Final
+from typing import Final
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -24,7 +25,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 SLUG: Final = r"^[a-z][a-z0-9-]{0,30}$"
-SECRET: Final = r"^[a-z0-9][a-z0-9._/@-]*$"
+SECRET: Final = r"^[a-z0-9][a-z0-9._/@-]*$"  # noqa: S105 - the shape of a name
 LOGIN: Final = r"^[a-z0-9][a-z0-9._-]*$"
 LAB: Final = r"^[a-z][a-z0-9]{0,7}$"
 
@@ -36,6 +37,8 @@ PATTERNS: Final = {
 }
 """What a value is said to be that does not match the pattern."""
 
+_NAME, _LABEL, _LOCAL = 253, 63, 64  # RFC 1035 2.3.4, RFC 5321 4.5.3.1.1: octets
+_RSA_BITS = 2048
 # RFC 5322 3.2.3: dot-atom, without the quoted form: no mailbox of a fleet needs it, and it is an
 # old friend of header injection.
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -58,7 +61,7 @@ class DnsName(str):
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, _source: Any, _handler: GetCoreSchemaHandler
+        cls, _source: object, _handler: GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         return core_schema.no_info_after_validator_function(cls.parse, core_schema.str_schema(strict=True))
 
@@ -73,13 +76,13 @@ class DnsName(str):
         labels = name.split(".")
         if not name.isascii():
             raise ValueError(f"not a host or domain name (international names in their xn-- form): {text}")
-        if len(name) > 253 or not all(_is_label(label) for label in labels):
+        if len(name) > _NAME or not all(_is_label(label) for label in labels):
             raise ValueError(f"not a host or domain name: {text}")
         return cls(name + ".")
 
 
 def _is_label(label: str) -> bool:
-    ok = label.isascii() and label.replace("-", "").replace("_", "").isalnum() and 0 < len(label) <= 63
+    ok = label.isascii() and label.replace("-", "").replace("_", "").isalnum() and 0 < len(label) <= _LABEL
     return ok and not label.startswith("-") and not label.endswith("-")
 
 
@@ -142,7 +145,7 @@ def mailbox(text: str) -> str:
         name = DnsName.parse(domain)
     except ValueError:
         name = None
-    if not at or name is None or len(local) > 64 or not _LOCAL_PART.fullmatch(local):
+    if not at or name is None or len(local) > _LOCAL or not _LOCAL_PART.fullmatch(local):
         raise ValueError(f"not a mail address: {text}")
     return f"{local}@{name.bare}"
 
@@ -184,14 +187,16 @@ def ssh_key(text: str) -> str:
 
 
 def _check_ssh_key(kind: str, rest: str, key: str) -> None:
-    blob = rest.split(" ")[0]
+    damaged = ValueError(f"not an OpenSSH public key: damaged or cut short after {kind}")
     try:
+        blob = b64decode(rest.partition(" ")[0], validate=True)
+        # cryptography reads no hardware keys: they must at least hold what they say they do
         parsed = None if kind in _SSH_HARDWARE_TYPES else load_ssh_public_key(key.encode())
     except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"not an OpenSSH public key: damaged or cut short after {kind}") from None
-    if len(blob) < 68:
-        raise ValueError(f"not an OpenSSH public key: damaged or cut short after {kind}")
-    if isinstance(parsed, RSAPublicKey) and parsed.key_size < 2048:
+        raise damaged from None
+    if blob[4 : 4 + len(kind)] != kind.encode():
+        raise damaged
+    if isinstance(parsed, RSAPublicKey) and parsed.key_size < _RSA_BITS:
         raise ValueError(
             f"an RSA key of {parsed.key_size} bits; sshd wants 2048 at least, ssh-ed25519 is better"
         )

@@ -16,7 +16,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pyrage
 
@@ -111,13 +110,13 @@ class Vault:
             if before is None or content != before:
                 self._write(content)
 
-    def identities(self) -> list[tuple[str, Any]]:
+    def identities(self) -> list[tuple[str, object]]:
         """Every identity at hand with where it comes from.
 
         Raises:
             SecretError: one of them is unreadable, or readable by others.
         """
-        found: list[tuple[str, Any]] = []
+        found: list[tuple[str, object]] = []
         if text := self.environ.get(IDENTITY):
             found += [(f"${IDENTITY}", one) for one in parse_identities(text, f"${IDENTITY}")]
         files = [Path(self.environ[IDENTITY_FILE])] if self.environ.get(IDENTITY_FILE) else []
@@ -236,7 +235,7 @@ def make_identity(file: Path) -> None:
         raise SecretError(f"{file}: the identity cannot be written: {error.strerror}") from None
 
 
-def parse_identities(text: str, where: str) -> list[Any]:
+def parse_identities(text: str, where: str) -> list[object]:
     """The identities of an age identity file, or an unencrypted SSH private key.
 
     Raises:
@@ -255,7 +254,7 @@ def parse_identities(text: str, where: str) -> list[Any]:
     return found
 
 
-def parse_recipient(text: str) -> Any:
+def parse_recipient(text: str) -> object:
     """An age recipient `age1...`, or an SSH public key.
 
     Raises:
@@ -268,7 +267,7 @@ def parse_recipient(text: str) -> Any:
         raise SecretError(f"not an age recipient (age1...) nor an SSH public key: {text[:80]!r}") from None
 
 
-def recipient_of(identity: Any) -> str:
+def recipient_of(identity: object) -> str:
     """The public half of an identity; `an SSH key` for the kind that does not tell."""
     return str(identity.to_public()) if hasattr(identity, "to_public") else "an SSH key"
 

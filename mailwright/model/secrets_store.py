@@ -7,10 +7,9 @@ import re
 import secrets as random
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -78,7 +77,7 @@ class FleetSecrets:
 
 
 def variable(name: str) -> str:
-    """The environment variable that gives a secret: `dkim/a.example/r1` is MAILWRIGHT_SECRET_DKIM_A_EXAMPLE_R1."""
+    """The environment variable that gives a secret: `tsig/lab` is MAILWRIGHT_SECRET_TSIG_LAB."""
     return "MAILWRIGHT_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
 
 
@@ -198,7 +197,7 @@ def _named(value: object, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _named(inner, path)
 
 
-def _refers(annotation: Any, metadata: Iterable[object] = ()) -> bool:
+def _refers(annotation: object, metadata: Iterable[object] = ()) -> bool:
     if any(isinstance(mark, SecretReference) for mark in metadata):
         return True
     return any(

@@ -25,6 +25,7 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_VALUES = 250_000
 """Values after aliases are followed: the "billion laughs" bomb has 10^9 in ten lines."""
 
+_SHOWN = 80
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "value")}
@@ -89,7 +90,7 @@ def quote(value: object) -> str:
     """Any value on one line, and not too much of it."""
     text = str(value) if isinstance(value, (str, int, float)) else type(value).__name__
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
 
 def display(path: Path) -> str:
@@ -148,7 +149,7 @@ def _document(root: Node | None, name: str) -> Document:
         raise FleetError([f"{name}:{_line(root)}: the top level must be `key: value` lines"])
     _refuse_bombs(root, name)
     reader = _Reader(document)
-    document.data = reader.value(root, ())
+    document.data = reader.mapping(root, ())
     if reader.mistakes:
         raise FleetError(reader.mistakes)
     return document
@@ -210,12 +211,12 @@ class _Reader:
         self.document = document
         self.mistakes: list[str] = []
 
-    def value(self, node: Node, where: Where) -> Any:
+    def value(self, node: Node, where: Where) -> object:
         key_line = self.document.keys.get(where)
         plain = isinstance(node, ScalarNode) and node.value != ""
         self.document.lines[where] = _line(node) if plain or key_line is None else key_line
         if isinstance(node, MappingNode) and self._tagged(node, where, "map"):
-            return self._mapping(node, where)
+            return self.mapping(node, where)
         if isinstance(node, SequenceNode) and self._tagged(node, where, "seq"):
             return [self.value(item, (*where, i)) for i, item in enumerate(node.value)]
         return self._scalar(node, where) if isinstance(node, ScalarNode) else None
@@ -226,7 +227,7 @@ class _Reader:
         self._mistake(where, f"a tag has no meaning here: {quote(str(node.tag).removeprefix(_TAG))}", node)
         return False
 
-    def _mapping(self, node: MappingNode, where: Where) -> dict[str, Any]:
+    def mapping(self, node: MappingNode, where: Where) -> dict[str, Any]:
         result: dict[str, Any] = {}
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -255,7 +256,7 @@ class _Reader:
             return {}
         return merged
 
-    def _scalar(self, node: ScalarNode, where: Where) -> Any:
+    def _scalar(self, node: ScalarNode, where: Where) -> object:
         text, tag = str(node.value), str(node.tag)
         if tag not in _PLAIN_TAGS:
             self._mistake(where, f"a tag has no meaning here: {quote(tag.removeprefix(_TAG))}", node)
