@@ -1,0 +1,131 @@
+"""What authoritative servers themselves say: asked directly, no recursion, TCP when truncated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.query
+import dns.rcode
+import dns.rdataclass
+import dns.rdatatype
+
+from maildns.errors import MaildnsError
+from maildns.names import within
+from maildns.order import lost
+from maildns.provider import Change, Snapshot
+from maildns.records import RrKey, from_rdata
+
+Lookup = Callable[[str], tuple[str, ...]]
+"""The addresses of a host name; empty when it has none or nobody says."""
+
+EDNS_PAYLOAD = 1232  # what passes everywhere without fragments (DNS flag day 2020)
+
+
+class AskError(MaildnsError):
+    """A server did not answer, or not with authority."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """One authoritative server of a zone."""
+
+    name: str
+    address: str
+    port: int = 53
+
+    def __str__(self) -> str:
+        return (
+            self.address if self.name == self.address else f"{self.name.removesuffix('.')} ({self.address})"
+        )
+
+    def ask(self, name: str, type_: str, timeout: float = 3.0) -> frozenset[str]:
+        """The canonical values of a set, empty where there is none.
+
+        Raises:
+            AskError: no answer in time, an error, or an answer without authority.
+        """
+        query = dns.message.make_query(name, type_, use_edns=0, payload=EDNS_PAYLOAD)
+        query.flags &= ~dns.flags.RD
+        try:
+            answer, _ = dns.query.udp_with_fallback(query, self.address, timeout=timeout, port=self.port)
+        except dns.exception.Timeout:
+            raise AskError(f"{self} does not answer") from None
+        except (dns.exception.DNSException, OSError, EOFError) as error:
+            raise AskError(f"{self}: {type(error).__name__} {error}".rstrip()) from None
+        if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            raise AskError(f"{self} answers {dns.rcode.to_text(answer.rcode())} for {name} {type_}")
+        if not answer.flags & dns.flags.AA:
+            raise AskError(f"{self} answers without authority for {name}")
+        rdtype = dns.rdatatype.from_text(type_)
+        found = answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, rdtype)
+        return frozenset(from_rdata(rdata) for rdata in found or ())
+
+
+def servers_of(snapshot: Snapshot, lookup: Lookup) -> tuple[tuple[Server, ...], tuple[str, ...]]:
+    """The servers that the zone's NS records name, and those names that have no address.
+
+    Names within the zone are read from the zone itself: the world reaches them by its glue.
+    """
+    held = {r.key: r for r in snapshot.rrsets}
+    names = sorted(held[snapshot.zone, "NS"].rdata) if (snapshot.zone, "NS") in held else []
+    servers: list[Server] = []
+    lost_names: list[str] = []
+    for name in names:
+        own = [v for t in ("A", "AAAA") if (name, t) in held for v in sorted(held[name, t].rdata)]
+        addresses = tuple(own) if within(name, snapshot.zone) else lookup(name)
+        servers += [Server(name, address) for address in addresses]
+        lost_names += [] if addresses else [name]
+    return tuple(servers), tuple(lost_names)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A server that does not serve a change."""
+
+    server: Server
+    key: RrKey
+    why: str
+
+
+def not_serving(server: Server, changes: Iterable[Change]) -> Missing | None:
+    """The first change that the server does not serve yet."""
+    for change in changes:
+        try:
+            values = server.ask(*change.key)
+        except AskError as error:
+            return Missing(server, change.key, str(error))
+        # Other values may be there: somebody else's at a shared name, a wildcard's at one that is gone.
+        wanted = change.new.rdata if change.new else frozenset()
+        if not wanted <= values or values & lost(change):
+            return Missing(server, change.key, f"{server} still answers without the change")
+    return None
+
+
+def wait_until_served(
+    expected: Mapping[Server, Iterable[Change]],
+    deadline: float,
+    *,
+    clock: Callable[[], float] = time.monotonic,
+    pause: Callable[[float], None] = time.sleep,
+) -> tuple[Missing, ...]:
+    """Ask each server until it serves its changes, or `deadline` seconds have passed.
+
+    Returns what is missing then; empty when the world sees everything.
+    """
+    end = clock() + deadline
+    waiting = {server: list(changes) for server, changes in expected.items()}
+    wait = 0.1
+    while True:
+        found = {server: not_serving(server, changes) for server, changes in waiting.items()}
+        waiting = {server: waiting[server] for server, missing in found.items() if missing}
+        missing = tuple(m for m in found.values() if m)
+        if not missing or clock() >= end:
+            return missing
+        pause(min(wait, max(0.0, end - clock())))
+        wait = min(wait * 2, 5.0)

@@ -1,0 +1,113 @@
+"""How DNS plans and verdicts look on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.text import Text
+
+from maildns.order import gained, lost
+from maildns.ownership import is_marker_name, marked_key
+from maildns.plan import ZonePlan
+from maildns.provider import Change
+from maildns.records import RRset
+from mailwright.publish import Plans
+
+WIDEST_VALUE = 64
+STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "cyan"}
+
+
+class Line(NamedTuple):
+    """One line of a plan: what happens to one value."""
+
+    sign: str
+    name: str
+    type: str
+    value: str
+    reason: str
+
+
+def show_plans(console: Console, plans: Plans) -> None:
+    """Print every zone's plan and what has to be published by hand."""
+    for plan in plans.zones:
+        _show_zone(console, plan, plans.providers[plan.zone])
+    if plans.by_hand:
+        console.print(Text("publish by hand: no provider of the fleet holds these zones", style="bold"))
+        _show_lines(console, [line for each in plans.by_hand for line in _wanted(each)])
+
+
+def _show_zone(console: Console, plan: ZonePlan, provider: str) -> None:
+    lines = list(plan_lines(plan))
+    count = {sign: sum(line.sign == sign for line in lines) for sign in STYLES}
+    summary = ", ".join(f"{n} {word}" for n, word in _counted(count) if n) or "nothing to do"
+    console.print(Text.assemble((plan.zone, "bold"), f"  {provider}: {summary}"), soft_wrap=True)
+    _show_lines(console, lines)
+    for conflict in plan.conflicts:
+        name, type_ = conflict.key
+        way_out = f"; to take it over: --adopt {name}/{type_}" if conflict.adoptable else ""
+        _show_problem(console, "conflict", f"{name} {type_} {conflict.sentence}{way_out}")
+    for refusal in plan.refusals:
+        _show_problem(console, "refused", f"{refusal.sentence}; if that is meant: --allow {refusal.flag}")
+
+
+def _counted(count: dict[str, int]) -> Iterator[tuple[int, str]]:
+    for sign, word in (("+", "to add"), ("~", "to change"), ("-", "to delete"), ("=", "to take over")):
+        yield count[sign], word
+
+
+def plan_lines(plan: ZonePlan) -> Iterator[Line]:
+    """A zone's changes value by value. Markers show only where nothing else happens to the record."""
+    records = {c.key for c in plan.changes if not is_marker_name(c.key[0], plan.zone)}
+    for change in plan.changes:
+        if change.key in records:
+            yield from _change_lines(change)
+            continue
+        marker = change.new or change.old
+        marked = marked_key(marker) if marker else None
+        if marked and marked not in records:
+            what = "already right" if change.new else "already gone"
+            yield Line("=", *marked, "", f"{what}; {change.reason}")
+
+
+def _change_lines(change: Change) -> Iterator[Line]:
+    why = dict(change.new.explained()) if change.new else {}
+    out, into = sorted(lost(change)), sorted(gained(change))
+    if not out and not into and change.new:
+        yield Line("~", *change.key, ", ".join(map(_short, sorted(change.new.rdata))), change.reason)
+    elif len(out) == 1 and len(into) == 1:
+        value = f"{_short(out[0])} -> {_short(into[0])}"
+        yield Line("~", *change.key, value, why.get(into[0]) or change.reason)
+    else:
+        for value in into:
+            yield Line("+", *change.key, _short(value), why.get(value) or change.reason)
+        for value in out:
+            reason = "replaced" if change.new and into else change.reason
+            yield Line("-", *change.key, _short(value), reason)
+
+
+def _wanted(each: RRset) -> Iterator[Line]:
+    for value, reason in each.explained():
+        yield Line("+", each.name, each.type, value, reason)
+
+
+def _show_lines(console: Console, lines: Iterable[Line]) -> None:
+    lines = list(lines)
+    widths = [max((len(line[i]) for line in lines), default=0) for i in (1, 2, 3)]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line[1:4], widths, strict=True))
+        text = Text.assemble((f"  {line.sign} {'  '.join(cells)}", STYLES[line.sign]))
+        text.append(f"  # {line.reason}" if line.reason else "", style="dim")
+        console.print(text, soft_wrap=True)
+
+
+def _show_problem(console: Console, word: str, sentence: str) -> None:
+    console.print(Text.assemble((f"  ! {word}: ", "bold red"), sentence), soft_wrap=True)
+
+
+def _short(value: str) -> str:
+    """Fit for a line: keys are long and their ends differ; octets that no terminal shows are escaped."""
+    plain = value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in plain)
+    return shown if len(shown) <= WIDEST_VALUE else f"{shown[: WIDEST_VALUE - 17]}...{shown[-14:]}"

@@ -1,0 +1,180 @@
+"""Between a site and its DNS providers: plan every zone, apply, and see that the world has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dns.exception
+import dns.resolver
+
+from maildns.authority import Lookup, Missing, Server, servers_of, wait_until_served
+from maildns.errors import MaildnsError
+from maildns.plan import ZonePlan, plan_zone
+from maildns.planfile import Choices, digest
+from maildns.provider import Provider, Snapshot
+from maildns.records import RRset
+from maildns.rfc2136 import Rfc2136
+from mailwright.model.errors import DnsError
+from mailwright.model.site import Site
+from mailwright.zones import Zone, Zones, desired
+
+DEADLINE = 60.0
+"""Seconds that authoritative servers have to serve what was published."""
+
+ALL = Choices()
+"""Every zone, nothing adopted, nothing overruled."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plans:
+    """The plan of every zone of a site."""
+
+    zones: tuple[ZonePlan, ...]
+    by_hand: tuple[RRset, ...]
+    providers: Mapping[str, str]
+    """Zone to the fleet file's name of its provider."""
+    snapshots: Mapping[str, Snapshot] = field(repr=False)
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to do."""
+        return any(plan.changes for plan in self.zones)
+
+    @property
+    def blocked(self) -> bool:
+        """Whether something forbids doing it."""
+        return any(plan.blocked for plan in self.zones)
+
+    @property
+    def digest(self) -> str:
+        """What would be done, as one number."""
+        return digest(self.zones)
+
+
+def plan_site(site: Site, choices: Choices = ALL) -> Plans:
+    """Read every zone of the site and compare it with what it should hold.
+
+    Raises:
+        DnsError: a zone cannot be read, or a record may not be published.
+        SecretError: a DKIM or TSIG key is missing.
+    """
+    wanted = desired(site)
+    zones = _chosen(wanted, choices)
+    with as_dns_error():
+        providers = {zone.name: provider_of(site, zone.provider) for zone in zones}
+        _refuse_what_cannot_be_held(zones, providers)
+        snapshots = {name: provider.fetch(name) for name, provider in providers.items()}
+        plans = tuple(_plan_zone(site, zone, snapshots[zone.name], choices) for zone in zones)
+    by_hand = () if choices.only else wanted.by_hand
+    return Plans(plans, by_hand, {zone.name: zone.provider for zone in zones}, snapshots)
+
+
+def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say = lambda _: None) -> None:
+    """Publish, plan again, which must find nothing to do, and ask every authoritative server.
+
+    Zones are published one after the other; when one fails, the next plan is what is left.
+
+    Raises:
+        DnsError: refused, moved meanwhile, not what the provider then holds, or not served in time.
+    """
+    if plans.blocked:
+        raise DnsError("the plan has conflicts or refusals; nothing was done")
+    todo = [plan for plan in plans.zones if plan.changes]
+    for plan in todo:
+        with as_dns_error():
+            provider_of(site, plans.providers[plan.zone]).apply(plan.zone, plan.changes, plan.etag)
+        say(f"published {plan.zone}")
+    after = plan_site(site, Choices(only=tuple(plan.zone for plan in plans.zones)))
+    if after.changed or after.blocked:
+        left = ", ".join(p.zone for p in after.zones if p.changes or p.blocked)
+        raise DnsError(f"published, but a second plan is not empty for {left}; look at it with `dns plan`")
+    missing = [m for plan in todo for m in _unserved(site, after, plan, deadline, say)]
+    if missing:
+        lines = "; ".join(f"{m.key[0]} {m.key[1]}: {m.why}" for m in missing)
+        raise DnsError(f"published, but not served everywhere within {deadline:g} s: {lines}")
+
+
+def authoritative(site: Site, provider: str, snapshot: Snapshot) -> tuple[Server, ...]:
+    """The provider's own server and all that the zone's NS records name, each address once."""
+    where = site.fleet.providers[provider]
+    first = Server(str(where.server), str(where.server), where.port)
+    named, _ = servers_of(snapshot, lookup_of(site))
+    return (first, *(server for server in named if server.address != first.address))
+
+
+def lookup_of(site: Site) -> Lookup:
+    """How host names outside our zones are resolved; a lab asks its own servers only."""
+    resolver = dns.resolver.Resolver(configure=site.fleet.lab is None)
+    resolver.lifetime = 5.0
+    if site.fleet.lab is not None:
+        resolver.nameservers = [str(p.server) for p in site.fleet.providers.values()]
+
+    def lookup(name: str) -> tuple[str, ...]:
+        found: list[str] = []
+        for type_ in ("A", "AAAA"):
+            try:
+                found += [str(rdata) for rdata in resolver.resolve(name, type_)]
+            except dns.exception.DNSException:
+                continue
+        return tuple(found)
+
+    return lookup
+
+
+def provider_of(site: Site, name: str) -> Provider:
+    """The provider that the fleet file calls `name`."""
+    where = site.fleet.providers[name]
+    key = site.secrets.get(where.key)
+    return Rfc2136(str(where.server), where.key_name, key, port=where.port, algorithm=where.algorithm)
+
+
+@contextmanager
+def as_dns_error() -> Iterator[None]:
+    """Turn maildns's errors into ours: the library knows nothing of mailwright."""
+    try:
+        yield
+    except MaildnsError as error:
+        raise DnsError(str(error)) from None
+
+
+def _chosen(wanted: Zones, choices: Choices) -> tuple[Zone, ...]:
+    known = {zone.name for zone in wanted.zones}
+    for name in choices.only:
+        if name not in known:
+            raise DnsError(
+                f"{name} is no zone that the fleet file gives a provider; there are {', '.join(known)}"
+            )
+    names = {each.name for zone in wanted.zones for each in zone.rrsets}
+    for name, type_ in choices.adopt:
+        if name not in names:
+            raise DnsError(f"{name} {type_}: nothing to adopt, the fleet wants nothing at this name")
+    return tuple(zone for zone in wanted.zones if not choices.only or zone.name in choices.only)
+
+
+def _refuse_what_cannot_be_held(zones: Iterable[Zone], providers: Mapping[str, Provider]) -> None:
+    for zone in zones:
+        for sentence in providers[zone.name].audit(zone.rrsets):
+            raise DnsError(f"{zone.name}: {sentence}")
+
+
+def _plan_zone(site: Site, zone: Zone, snapshot: Snapshot, choices: Choices) -> ZonePlan:
+    names = {r.name for r in zone.rrsets}
+    return plan_zone(
+        snapshot,
+        zone.rrsets,
+        site.fleet.dns.owner,
+        adopt=frozenset(key for key in choices.adopt if key[0] in names),
+        allow=frozenset(choices.allow),
+    )
+
+
+def _unserved(site: Site, after: Plans, plan: ZonePlan, deadline: float, say: Say) -> tuple[Missing, ...]:
+    servers = authoritative(site, after.providers[plan.zone], after.snapshots[plan.zone])
+    missing = wait_until_served(dict.fromkeys(servers, plan.changes), deadline)
+    behind = {m.server for m in missing}
+    say(f"{plan.zone} is served by {', '.join(str(s) for s in servers if s not in behind) or 'nobody'}")
+    return missing
