@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
 
+from mailwright.model.errors import SecretError
 from mailwright.model.fleet import DkimKey, Fleet, SecretReference
+from mailwright.model.names import PATTERNS, SECRET
 from mailwright.model.role import Role
 from mailwright.model.secrets import missing
 from mailwright.model.secrets_file import (
@@ -79,6 +81,16 @@ class FleetSecrets:
 def variable(name: str) -> str:
     """The environment variable that gives a secret: `tsig/lab` is MAILWRIGHT_SECRET_TSIG_LAB."""
     return "MAILWRIGHT_SECRET_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+
+
+def check_name(name: str) -> None:
+    """Refuse what could not be the name of a secret.
+
+    Raises:
+        SecretError: saying how names are written.
+    """
+    if not re.fullmatch(SECRET, name):
+        raise SecretError(f"{PATTERNS[SECRET]}: {name[:80]!r}")
 
 
 def locate(fleet: Fleet, fleet_file: Path, environ: Mapping[str, str] = os.environ) -> Vault:

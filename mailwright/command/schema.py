@@ -1,0 +1,72 @@
+"""`mailwright schema`: the JSON Schema of the fleet file, from which editors complete and explain."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from mailwright.command.console import note, say
+from mailwright.command.inventory import load_roles
+from mailwright.model.errors import MailwrightError
+from mailwright.model.fleet import Fleet
+from mailwright.model.role import Role
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def schema(
+    output: Annotated[Path | None, typer.Option(help="Write it there instead of to standard output.")] = None,
+) -> None:
+    """Print the JSON Schema of the fleet file, with the settings of every role."""
+    text = json.dumps(fleet_schema(load_roles()), indent=2) + "\n"
+    if output is None:
+        say(text.rstrip("\n"))
+        return
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise MailwrightError(f"{output}: cannot be written: {error.strerror}") from None
+    note(f"{output}: written")
+
+
+def fleet_schema(roles: Sequence[Role]) -> dict[str, Any]:
+    """JSON Schema (2020-12) of a fleet file whose machines may have these roles."""
+    models: list[type[BaseModel]] = [Fleet, *(role.settings for role in roles)]
+    references, whole = models_json_schema([(model, "validation") for model in models])
+    definitions: dict[str, Any] = whole["$defs"]
+    fleet = definitions.pop(_name(references[Fleet, "validation"]))
+    settings = {}
+    for role in roles:
+        name = _name(references[role.settings, "validation"])
+        definitions[name]["title"] = role.name
+        settings[role.name] = {"$ref": f"#/$defs/{name}"}
+        definitions[f"{name}.defaults"] = {**definitions[name], "required": []}
+    _set_roles(definitions["Machine"], settings)
+    _set_roles(definitions["Defaults"], {k: {"$ref": v["$ref"] + ".defaults"} for k, v in settings.items()})
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mailwright fleet file",
+        **{key: value for key, value in fleet.items() if key != "title"},
+        "$defs": dict(sorted(definitions.items())),
+    }
+
+
+def _name(reference: dict[str, Any]) -> str:
+    return str(reference["$ref"]).rpartition("/")[2]
+
+
+def _set_roles(model: dict[str, Any], settings: dict[str, Any]) -> None:
+    field = model["properties"]["roles"]
+    model["properties"]["roles"] = {
+        "type": "object",
+        "description": field["description"],
+        "properties": settings,
+        "additionalProperties": False,
+    }

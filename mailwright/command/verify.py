@@ -1,0 +1,49 @@
+"""`mailwright verify`: compare machines with what their roles need, over SSH, changing nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pytest
+import typer
+from rich.console import Console
+
+from mailwright.command.inventory import Inventory, open_site, repository
+from mailwright.model.errors import MailwrightError
+from mailwright.model.select import select
+from mailwright.verify.plugin import UNKNOWN
+from mailwright.verify.reporter import Reporter
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+_SUITES = Path("tests", "hosts")
+
+
+@app.command()
+def verify(
+    inventory: Inventory,
+    limit: Annotated[
+        list[str] | None, typer.Option(help="A machine, role or label. May be repeated.")
+    ] = None,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, too.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for every check.")] = False,
+) -> int:
+    """Check that machines are what their roles say: packages, files, units, sockets, behaviour.
+
+    Exit status: 0 all is well, 1 something is not, 3 a machine did not answer and nothing else is wrong.
+    """
+    select(open_site(inventory).fleet, limit or [])  # mistakes in one line, before pytest begins
+    suites = repository(inventory) / _SUITES
+    if not suites.is_dir():
+        raise MailwrightError(f"{suites}: no suite there")
+    arguments = [str(suites), f"--inventory={inventory}", *(f"--limit={name}" for name in limit or [])]
+    # Nothing is left in the repository, and no output of a test stands between the lines.
+    arguments += ["-p", "no:cacheprovider", "--capture=sys"]
+    if junit:
+        arguments.append(f"--junit-xml={junit}")
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    status = int(pytest.main(arguments, plugins=[Reporter(console, verbose=verbose)]))
+    if status not in (0, 1, UNKNOWN):
+        raise MailwrightError(f"the suite itself went wrong (pytest's exit status {status})")
+    return status
