@@ -42,11 +42,7 @@ def load_roles(inventory: Path | None = None) -> Sequence[Role]:
     Raises:
         MailwrightError: no such package, or it does not load.
     """
-    folder = next(_roles_folders(inventory), None)
-    if folder is None:
-        raise MailwrightError(
-            f"no roles: there is no roles/__init__.py in {Path.cwd()} or above; run this in the repository"
-        )
+    folder = repository(inventory)
     if str(folder) not in sys.path[:1]:
         sys.path.insert(0, str(folder))
     try:
@@ -60,6 +56,20 @@ def load_roles(inventory: Path | None = None) -> Sequence[Role]:
     if not loaded.samefile(folder / "roles"):
         raise MailwrightError(f"the package roles was loaded from {loaded}, not from {folder / 'roles'}")
     return tuple(roles)
+
+
+def repository(inventory: Path | None = None) -> Path:
+    """The folder that holds `roles/`, `deploy.py` and the suites: the working directory or one above.
+
+    Raises:
+        MailwrightError: there is none.
+    """
+    folder = next(_roles_folders(inventory), None)
+    if folder is None:
+        raise MailwrightError(
+            f"no roles: there is no roles/__init__.py in {Path.cwd()} or above; run this in the repository"
+        )
+    return folder
 
 
 def _roles_folders(inventory: Path | None) -> Iterator[Path]:

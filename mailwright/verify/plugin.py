@@ -1,0 +1,149 @@
+"""The pytest side of verification: options, test items, evidence and exit status.
+
+`tests/hosts/conftest.py` takes its hooks and fixtures from here, so that the suite runs by
+`mailwright verify`, by `pytest tests/hosts --inventory inventory/prod.yaml` and in any CI alike.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from mailwright.command.inventory import open_site
+from mailwright.model.errors import MailwrightError
+from mailwright.model.select import select
+from mailwright.model.site import MachinePlan
+from mailwright.verify.derive import expectations
+from mailwright.verify.expectation import Evidence, Expectation, Fault, UnknownError
+from mailwright.verify.gather import Gathering, evidence
+from mailwright.verify.ssh import runner
+
+UNKNOWN = 3
+"""Exit status when nothing failed but something could not be found out."""
+
+
+class Suite:
+    """The machines of one run, what is expected of them, and what they answered."""
+
+    def __init__(self, inventory: str, limit: list[str]) -> None:
+        """Compute what every machine must be; nothing is connected to.
+
+        Raises:
+            MailwrightError: the fleet file, a secret or the limit is wrong.
+        """
+        site = open_site(Path(inventory))
+        self.plans: dict[str, MachinePlan] = {m.name: site.plan(m) for m in select(site.fleet, limit)}
+        self.expectations = [e for plan in self.plans.values() for e in expectations(plan)]
+        self.gathering: Gathering | None = None
+        self.told: set[str] = set()
+        """Machines whose silence has been reported."""
+        self.unknown = 0
+
+    def begin(self, selected: list[Expectation]) -> None:
+        """Ask all machines of the selected items at once, for those items only."""
+        wanted: dict[str, list[Expectation]] = {}
+        for expectation in selected:
+            wanted.setdefault(expectation.machine, []).append(expectation)
+        self.gathering = Gathering(
+            {
+                machine: partial(
+                    evidence, runner(self.plans[machine].machine), self.plans[machine].merged, own
+                )
+                for machine, own in wanted.items()
+            }
+        )
+
+    def evidence(self, expectation: Expectation) -> Evidence:
+        """What the machine of an expectation answered.
+
+        An unreachable machine is one unknown, not a failure of everything that is expected of it: its
+        first item says so and the others are skipped.
+        """
+        if self.gathering is None:
+            raise UnknownError("nothing was asked")
+        try:
+            return self.gathering.of(expectation.machine)
+        except UnknownError:
+            if expectation.machine in self.told:
+                pytest.skip(f"{expectation.machine} did not answer")
+            self.told.add(expectation.machine)
+            raise
+
+
+_SUITE = pytest.StashKey[Suite]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--inventory` and `--limit`."""
+    group = parser.getgroup("mailwright")
+    group.addoption("--inventory", help="the fleet file, or pyinfra's inventory beside it")
+    group.addoption("--limit", action="append", default=[], help="a machine, role or label; may be repeated")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Load the fleet once."""
+    inventory = config.getoption("inventory", None)
+    if inventory is None:
+        return
+    try:
+        config.stash[_SUITE] = Suite(inventory, config.getoption("limit"))
+    except MailwrightError as e:
+        raise pytest.UsageError(str(e)) from None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One item an expectation, named like it."""
+    if "expectation" in metafunc.fixturenames:
+        suite = metafunc.config.stash.get(_SUITE, None)
+        items = suite.expectations if suite else []
+        metafunc.parametrize("expectation", items, ids=[e.id for e in items])
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Ask the machines while the first items wait; `--collect-only` asks nobody."""
+    suite = session.config.stash.get(_SUITE, None)
+    if suite is None or session.config.getoption("collectonly"):
+        return
+    selected = []
+    for item in session.items:
+        expectation = _expectation(item)
+        if expectation:
+            item.user_properties += [("machine", expectation.machine), ("role", expectation.role)]
+            selected.append(expectation)
+    suite.begin(selected)
+
+
+@pytest.fixture
+def fault(expectation: Expectation, request: pytest.FixtureRequest) -> Fault | None:
+    """The judgement on an expectation: `None` is a pass.
+
+    Judging is the item's set-up, so that an item nobody can judge ends as an error and not as a failure,
+    in pytest's own report and in JUnit's.
+    """
+    suite = request.config.stash[_SUITE]
+    try:
+        return expectation.judge(suite.evidence(expectation))
+    except UnknownError as e:
+        suite.unknown += 1
+        raise pytest.fail.Exception(f"{expectation.id}: {e}", pytrace=False) from None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Exit 0 when all is well, 1 when something failed, `UNKNOWN` when something stayed in the dark."""
+    suite = session.config.stash.get(_SUITE, None)
+    if suite is None:
+        return
+    if suite.gathering:
+        suite.gathering.close()
+    failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
+    if failed and session.testsfailed <= suite.unknown:
+        session.exitstatus = UNKNOWN
+
+
+def _expectation(item: pytest.Item) -> Expectation | None:
+    call = getattr(item, "callspec", None)
+    return cast("Expectation | None", call.params.get("expectation")) if call else None
