@@ -36,7 +36,7 @@ app = typer.Typer(
 
 _ADVICE = """\
 # The secrets of a fleet. Save and leave the editor, and they are encrypted again; no copy is kept.
-# recipients: who can open the file (age1..., or an SSH public key). secrets: `name: value`, long ones after a |.
+# recipients: who can open the file (age1... or SSH public keys). secrets: `name: value`, long ones after a |.
 # Comments are not kept.
 """
 
