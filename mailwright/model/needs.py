@@ -266,6 +266,21 @@ class Certificate:
 
 
 @dataclass(frozen=True)
+class Milter:
+    """A mail filter that the machine's MTA passes mail through.
+
+    `address` is what Postfix connects to (https://www.postfix.org/MILTER_README.html#config). Filters
+    of one `stage` and `lane` form a chain, in the order in which they are said; the lanes of a stage
+    are alternatives, and a session takes any one of them.
+    """
+
+    address: str
+    stage: Literal["submission", "inbound"]
+    """`submission`: mail of the fleet on its way out. `inbound`: mail of strangers on port 25."""
+    lane: int = 0
+
+
+@dataclass(frozen=True)
 class Needs:
     """Everything some roles of a machine need. `a + b` merges, and refuses contradictions."""
 
@@ -281,6 +296,7 @@ class Needs:
     backups: tuple[BackupPath, ...] = ()
     records: tuple[Record, ...] = ()
     certificates: tuple[Certificate, ...] = ()
+    milters: tuple[Milter, ...] = ()
 
     def __add__(self, other: Needs) -> Needs:
         """Join two sums of needs.
