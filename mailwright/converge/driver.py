@@ -140,13 +140,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except Exception as error:  # noqa: BLE001 - the last resort of a process: told, not lost
-        teller.tell("error", text=_why(error))
-        return 1
+        # When the last machine fails pyinfra gives up, and each of them has been told already.
+        if not (isinstance(error, PyinfraError) and state.initialised and _nobody_left(state)):
+            teller.tell("error", text=_why(error))
+            return 1
     finally:
         if state.initialised:
             disconnect_all(state)
     teller.tell("ended")
     return 1 if state.failed_hosts else 0
+
+
+def _nobody_left(state: State) -> bool:
+    return bool(state.failed_hosts) and not state.active_hosts
 
 
 def _private_stdout() -> TextIO:

@@ -1,0 +1,105 @@
+"""`mailwright apply`: publish what the machines are about to rely on, then bring them up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.status import Status
+
+from mailwright.command.console import note, problem, say
+from mailwright.command.hosts import MachinePlan, MachineResult, Run, note_result, read_plan
+from mailwright.command.inventory import Inventory, open_site, repository
+from mailwright.command.plan import Limit, WithDns, shim_of, show
+from mailwright.converge.events import Event
+from mailwright.model.errors import DnsError
+from mailwright.model.select import select
+from mailwright.model.site import Site
+from mailwright.publish import Plans, apply_plans, plan_site
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+
+@app.command()
+def apply(
+    inventory: Inventory,
+    limit: Limit = None,
+    dns: WithDns = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> int:
+    """Show the plan, ask, publish the DNS, then change the machines.
+
+    The DNS comes first: a machine must not sign with a key or greet with a name that the world cannot
+    look up. Exit status: 0 done or nothing to do, 1 a machine or a zone failed.
+    """
+    site = open_site(inventory)
+    names = [machine.name for machine in select(site.fleet, limit or [])]
+    zones = plan_site(site) if dns and site.fleet.providers else None
+    note(f"asking {', '.join(names)}")
+    with Run(repository(inventory), shim_of(inventory), names) as run:
+        plans = read_plan(run.events(), names)
+        show(plans, zones)
+        if zones and zones.blocked:
+            raise DnsError("the DNS plan has conflicts or refusals; nothing was done")
+        results = {p.name: MachineResult(p.name, unchanged=p.unchanged, problem=p.problem) for p in plans}
+        if all(plan.problem for plan in plans):
+            return _status(results)
+        if not _todo(plans, zones):
+            note("nothing to do")
+            return _status(results)
+        if not yes:
+            typer.confirm("Do this?", abort=True, err=True)
+        _publish(site, zones)
+        if any(plan.changes for plan in plans):
+            results = _converge(run, plans)
+    _summary(results)
+    return _status(results)
+
+
+def _todo(plans: Sequence[MachinePlan], zones: Plans | None) -> bool:
+    return any(plan.changes for plan in plans) or bool(zones and zones.changed)
+
+
+def _publish(site: Site, zones: Plans | None) -> None:
+    if zones and zones.changed:
+        apply_plans(site, zones, say=note)
+
+
+def _converge(run: Run, plans: Sequence[MachinePlan]) -> dict[str, MachineResult]:
+    """Let the planned run happen, saying what it does."""
+    results = {plan.name: MachineResult(plan.name, problem=plan.problem) for plan in plans}
+    run.go()
+    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    with console.status("beginning") as status:
+        for event in _shown(run.events(), console, status):
+            note_result(results, event)
+    return results
+
+
+def _shown(events: Iterator[Event], console: Console, status: Status) -> Iterator[Event]:
+    """Print what changes or fails as it happens; what is as it should be only passes by."""
+    for event in events:
+        if event.kind == "started":
+            status.update(f"{event.machine}: {event.operation}")
+        elif event.kind == "finished" and event.changed:
+            console.print(f"  {event.machine}  {event.operation}  ({event.seconds:.1f} s)")
+        elif event.kind == "failed":
+            console.print(f"  {event.machine}  {event.operation}  failed", style="red")
+        yield event
+
+
+def _summary(results: dict[str, MachineResult]) -> None:
+    width = max(map(len, results))
+    for result in results.values():
+        counts = f"{result.changed} changed, {result.unchanged} as they were"
+        verdict = "failed" if result.problem else "ok"
+        say(f"{result.name:{width}}  {verdict:6}  {counts}  ({result.seconds:.1f} s)")
+
+
+def _status(results: dict[str, MachineResult]) -> int:
+    failed = [result for result in results.values() if result.problem]
+    for result in failed:
+        problem(f"{result.name}: {result.problem}")
+    return 1 if failed else 0

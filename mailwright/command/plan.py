@@ -1,0 +1,104 @@
+"""`mailwright plan`: what `apply` would do, to the DNS and to the machines, in one report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from maildns.planfile import as_data
+from mailwright.command.console import note, problem, say
+from mailwright.command.dnsview import show_plans
+from mailwright.command.hosts import MachinePlan, Run, read_plan
+from mailwright.command.inventory import Inventory, open_site, repository
+from mailwright.model.errors import MailwrightError
+from mailwright.model.select import select
+from mailwright.publish import Plans, plan_site
+
+app = typer.Typer(pretty_exceptions_enable=False)
+
+CHANGES = 2
+"""Exit status when something would change."""
+
+Limit = Annotated[list[str] | None, typer.Option(help="A machine, role or label. May be repeated.")]
+WithDns = Annotated[bool, typer.Option("--dns/--no-dns", help="The fleet's zones, too.")]
+
+
+@app.command()
+def plan(
+    inventory: Inventory,
+    limit: Limit = None,
+    dns: WithDns = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on standard output.")] = False,
+) -> int:
+    """Show what would change, with diffs, and change nothing.
+
+    Exit status: 0 nothing to do, 2 changes, 1 a machine or a zone cannot be planned.
+    """
+    site = open_site(inventory)
+    names = [machine.name for machine in select(site.fleet, limit or [])]
+    zones = plan_site(site) if dns and site.fleet.providers else None
+    if not as_json:
+        note(f"asking {', '.join(names)}")
+    with Run(repository(inventory), shim_of(inventory), names, dry=True) as run:
+        machines = read_plan(run.events(), names)
+    if as_json:
+        say(json.dumps(_as_data(machines, zones), indent=2))
+    else:
+        show(machines, zones)
+    return status(machines, zones)
+
+
+def shim_of(inventory: Path) -> Path:
+    """The inventory that pyinfra reads for a fleet file, which lies beside it.
+
+    Raises:
+        MailwrightError: there is none.
+    """
+    shim = inventory.with_suffix(".py")
+    if not shim.is_file():
+        raise MailwrightError(f"{shim}: no such file; pyinfra reads the fleet through it")
+    return shim
+
+
+def status(machines: Sequence[MachinePlan], zones: Plans | None) -> int:
+    """The exit status of a plan."""
+    if any(machine.problem for machine in machines) or (zones and zones.blocked):
+        return 1
+    return CHANGES if any(machine.changes for machine in machines) or (zones and zones.changed) else 0
+
+
+def show(machines: Sequence[MachinePlan], zones: Plans | None) -> None:
+    """Print a plan: what is to be done on each machine with its diffs, then the DNS."""
+    for machine in machines:
+        if machine.problem:
+            problem(f"{machine.name}  cannot be planned: {machine.problem}")
+            continue
+        todo = f"{len(machine.changes)} to change" if machine.changes else "nothing to do"
+        say(f"{machine.name}  {todo}, {machine.unchanged} operations as they are", "bold")
+        for operation, details in machine.changes:
+            say(f"  {operation}", "yellow")
+            for line in details.splitlines():
+                say(f"    {line}", _style(line))
+    if zones:
+        show_plans(zones)
+
+
+def _style(line: str) -> str | None:
+    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+
+
+def _as_data(machines: Sequence[MachinePlan], zones: Plans | None) -> dict[str, Any]:
+    hosts = [
+        {
+            "machine": machine.name,
+            "problem": machine.problem or None,
+            "changes": [{"operation": name, "details": details} for name, details in machine.changes],
+            "unchanged": machine.unchanged,
+        }
+        for machine in machines
+    ]
+    return {"machines": hosts, "zones": [as_data(zone) for zone in zones.zones] if zones else None}
