@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import dns.exception
-import dns.resolver
-
-from maildns.authority import Lookup, Missing, Server, servers_of, wait_until_served
+from maildns.authority import Missing, wait_until_served
 from maildns.errors import MaildnsError
 from maildns.plan import ZonePlan, plan_zone
 from maildns.planfile import Choices, digest
@@ -18,6 +15,7 @@ from maildns.records import RRset
 from maildns.rfc2136 import Rfc2136
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
+from mailwright.world import World
 from mailwright.zones import Zone, Zones, desired
 
 DEADLINE = 60.0
@@ -37,7 +35,6 @@ class Plans:
     by_hand: tuple[RRset, ...]
     providers: Mapping[str, str]
     """Zone to the fleet file's name of its provider."""
-    snapshots: Mapping[str, Snapshot] = field(repr=False)
 
     @property
     def changed(self) -> bool:
@@ -67,10 +64,11 @@ def plan_site(site: Site, choices: Choices = ALL) -> Plans:
     with as_dns_error():
         providers = {zone.name: provider_of(site, zone.provider) for zone in zones}
         _refuse_what_cannot_be_held(zones, providers)
-        snapshots = {name: provider.fetch(name) for name, provider in providers.items()}
-        plans = tuple(_plan_zone(site, zone, snapshots[zone.name], choices) for zone in zones)
+        plans = tuple(
+            _plan_zone(site, zone, providers[zone.name].fetch(zone.name), choices) for zone in zones
+        )
     by_hand = () if choices.only else wanted.by_hand
-    return Plans(plans, by_hand, {zone.name: zone.provider for zone in zones}, snapshots)
+    return Plans(plans, by_hand, {zone.name: zone.provider for zone in zones})
 
 
 def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say = lambda _: None) -> None:
@@ -92,37 +90,10 @@ def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say =
     if after.changed or after.blocked:
         left = ", ".join(p.zone for p in after.zones if p.changes or p.blocked)
         raise DnsError(f"published, but a second plan is not empty for {left}; look at it with `dns plan`")
-    missing = [m for plan in todo for m in _unserved(site, after, plan, deadline, say)]
+    missing = [m for plan in todo for m in _unserved(site, plan, deadline, say)]
     if missing:
         lines = "; ".join(f"{m.key[0]} {m.key[1]}: {m.why}" for m in missing)
         raise DnsError(f"published, but not served everywhere within {deadline:g} s: {lines}")
-
-
-def authoritative(site: Site, provider: str, snapshot: Snapshot) -> tuple[Server, ...]:
-    """The provider's own server and all that the zone's NS records name, each address once."""
-    where = site.fleet.providers[provider]
-    first = Server(str(where.server), str(where.server), where.port)
-    named, _ = servers_of(snapshot, lookup_of(site))
-    return (first, *(server for server in named if server.address != first.address))
-
-
-def lookup_of(site: Site) -> Lookup:
-    """How host names outside our zones are resolved; a lab asks its own servers only."""
-    resolver = dns.resolver.Resolver(configure=site.fleet.lab is None)
-    resolver.lifetime = 5.0
-    if site.fleet.lab is not None:
-        resolver.nameservers = [str(p.server) for p in site.fleet.providers.values()]
-
-    def lookup(name: str) -> tuple[str, ...]:
-        found: list[str] = []
-        for type_ in ("A", "AAAA"):
-            try:
-                found += [str(rdata) for rdata in resolver.resolve(name, type_)]
-            except dns.exception.DNSException:
-                continue
-        return tuple(found)
-
-    return lookup
 
 
 def provider_of(site: Site, name: str) -> Provider:
@@ -172,8 +143,9 @@ def _plan_zone(site: Site, zone: Zone, snapshot: Snapshot, choices: Choices) -> 
     )
 
 
-def _unserved(site: Site, after: Plans, plan: ZonePlan, deadline: float, say: Say) -> tuple[Missing, ...]:
-    servers = authoritative(site, after.providers[plan.zone], after.snapshots[plan.zone])
+def _unserved(site: Site, plan: ZonePlan, deadline: float, say: Say) -> tuple[Missing, ...]:
+    with as_dns_error():
+        servers = World(site.fleet).servers(plan.zone)
     missing = wait_until_served(dict.fromkeys(servers, plan.changes), deadline)
     behind = {m.server for m in missing}
     say(f"{plan.zone} is served by {', '.join(str(s) for s in servers if s not in behind) or 'nobody'}")

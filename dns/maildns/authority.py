@@ -18,7 +18,7 @@ import dns.rdatatype
 from maildns.errors import MaildnsError
 from maildns.names import within
 from maildns.order import lost
-from maildns.provider import Change, Snapshot
+from maildns.provider import Change
 from maildns.records import RrKey, from_rdata
 
 Lookup = Callable[[str], tuple[str, ...]]
@@ -67,21 +67,22 @@ class Server:
         return frozenset(from_rdata(rdata) for rdata in found or ())
 
 
-def servers_of(snapshot: Snapshot, lookup: Lookup) -> tuple[tuple[Server, ...], tuple[str, ...]]:
-    """The servers that the zone's NS records name, and those names that have no address.
+def servers_of(zone: str, first: Server, lookup: Lookup) -> tuple[Server, ...]:
+    """`first` and all servers that the zone's NS records name, each address once.
 
-    Names within the zone are read from the zone itself: the world reaches them by its glue.
+    Names within the zone are asked of `first` itself: the world reaches them by its glue. A name
+    without an address is left out; the delegation is not judged here.
+
+    Raises:
+        AskError: `first` does not answer.
     """
-    held = {r.key: r for r in snapshot.rrsets}
-    names = sorted(held[snapshot.zone, "NS"].rdata) if (snapshot.zone, "NS") in held else []
-    servers: list[Server] = []
-    lost_names: list[str] = []
-    for name in names:
-        own = [v for t in ("A", "AAAA") if (name, t) in held for v in sorted(held[name, t].rdata)]
-        addresses = tuple(own) if within(name, snapshot.zone) else lookup(name)
-        servers += [Server(name, address) for address in addresses]
-        lost_names += [] if addresses else [name]
-    return tuple(servers), tuple(lost_names)
+    found = {first.address: first}
+    for name in sorted(first.ask(zone, "NS")):
+        own = within(name, zone)
+        addresses = (a for t in ("A", "AAAA") for a in sorted(first.ask(name, t))) if own else lookup(name)
+        for address in addresses:
+            found.setdefault(address, Server(name, address))
+    return tuple(found.values())
 
 
 @dataclass(frozen=True)

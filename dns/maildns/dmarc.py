@@ -47,7 +47,7 @@ class Dmarc:
 
     def entry(self, domain: str) -> Entry:
         """The policy as the TXT value of `_dmarc` under `domain`."""
-        reason = f"mail from {domain} that is not aligned: {self.policy}"
+        reason = f"for mail from {domain.removesuffix('.')} that proves nothing: {self.policy}"
         return Entry(f"_dmarc.{domain}", "TXT", self.text, reason)
 
     def authorisations(self, domain: str) -> Iterable[Entry]:
@@ -59,8 +59,9 @@ class Dmarc:
         targets = {_report_domain(uri) for uri in (*self.rua, *self.ruf)}
         for target in sorted(targets):
             if not (within(target, domain) or within(domain, target)):
-                name = f"{domain.removesuffix('.')}._report._dmarc.{target}"
-                yield Entry(name, "TXT", "v=DMARC1", f"lets {target} receive reports about {domain}")
+                about = domain.removesuffix(".")
+                reason = f"lets {target.removesuffix('.')} receive reports about {about}"
+                yield Entry(f"{about}._report._dmarc.{target}", "TXT", "v=DMARC1", reason)
 
 
 def is_dmarc(text: str) -> bool:

@@ -39,7 +39,8 @@ def mx(domain: str, targets: Sequence[str], step: int = 10) -> Iterable[Entry]:
         raise RecordError(f"{domain}: MX targets must be different host names: {', '.join(names)}")
     for place, name in enumerate(names, start=1):
         rank = "takes" if place == 1 else f"is number {place} to take"
-        yield Entry(domain, "MX", f"{place * step} {name}", f"{name} {rank} mail for {domain}")
+        reason = f"{name.removesuffix('.')} {rank} mail for {domain.removesuffix('.')}"
+        yield Entry(domain, "MX", f"{place * step} {name}", reason)
 
 
 def null_mx(name: str, reason: str) -> Entry:

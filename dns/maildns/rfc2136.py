@@ -7,6 +7,7 @@ over the whole zone.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -106,9 +107,10 @@ class Rfc2136:
     def _keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
         name = dns.name.from_text(self.key_name)
         try:
-            return {name: dns.tsig.Key(name, self.key, algorithm=self.algorithm)}
-        except (ValueError, dns.exception.DNSException):
+            secret = base64.b64decode(self.key, validate=True)
+        except ValueError:
             raise ProviderError(f"the TSIG key {self.key_name} is not base64") from None
+        return {name: dns.tsig.Key(name, secret, algorithm=self.algorithm)}
 
     def _transfer(self, zone: str) -> dns.zone.Zone:
         content = dns.zone.Zone(zone, relativize=False)

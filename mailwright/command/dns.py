@@ -1,21 +1,22 @@
-"""`mailwright dns plan | apply`: what the world must see of the fleet, and making it so."""
+"""`mailwright dns plan | apply | check`: what the world must see of the fleet, and making it so."""
 
 from __future__ import annotations
 
-import importlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
+from maildns.check import State
 from maildns.planfile import Choices, as_data, read_choices, to_json
 from maildns.records import RrKey, canonical_name
-from mailwright.command.dnsview import show_plans
+from mailwright.command.console import note, say
+from mailwright.command.dnsview import show_plans, show_verdicts
+from mailwright.command.inventory import Inventory, open_site
+from mailwright.dnscheck import check_site
 from mailwright.model.errors import DnsError
-from mailwright.model.load import load_site
-from mailwright.model.site import Site
 from mailwright.publish import DEADLINE, Plans, apply_plans, as_dns_error, plan_site
 
 app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet's DNS.")
@@ -23,7 +24,9 @@ app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet'
 CHANGES = 2
 """Exit status of a plan that would change something."""
 
-Inventory = Annotated[Path, typer.Argument(help="The fleet file, or the pyinfra inventory beside it.")]
+UNKNOWN = 3
+"""Exit status of a check that found no fault, but could not ask everything."""
+
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="ZONE", help="This zone only; repeatable.")]
 Adopt = Annotated[
     list[str] | None,
@@ -50,7 +53,7 @@ def plan(
 ) -> None:
     """Show what publishing would change. Exit status: 0 nothing, 2 changes, 1 a conflict or an error."""
     choices = _choices(only, adopt, allow)
-    plans = plan_site(_site(inventory), choices)
+    plans = plan_site(open_site(inventory), choices)
     if out:
         out.write_text(to_json(plans.zones, choices))
     _show(plans, as_json=as_json)
@@ -76,7 +79,7 @@ def apply(
     """Publish, and see that every authoritative server has it. Exit status: 0 or 1."""
     if plan_file and (only or adopt or allow):
         raise DnsError("--plan holds its own --only, --adopt and --allow")
-    site = _site(inventory)
+    site = open_site(inventory)
     choices = _choices(only, adopt, allow)
     expected = None
     if plan_file:
@@ -86,12 +89,21 @@ def apply(
         raise DnsError(f"{plan_file}: the world or the fleet has changed since; plan again")
     _show(plans, as_json=False)
     if plans.blocked or plans.changed:
-        apply_plans(site, plans, deadline, Console(soft_wrap=True).print)
+        apply_plans(site, plans, deadline, note)
 
 
-def _site(inventory: Path) -> Site:
-    roles = importlib.import_module("roles")  # the operator's own, beside deploy.py
-    return load_site(inventory, roles.ROLES)
+@app.command()
+def check(inventory: Inventory, *, as_json: AsJson = False) -> None:
+    """Judge what the world sees. Exit status: 0 all is well, 1 a fault, 3 no fault but not all is known."""
+    verdicts = list(check_site(open_site(inventory)))
+    if as_json:
+        say(json.dumps([asdict(verdict) for verdict in verdicts], indent=2))
+    else:
+        show_verdicts(verdicts)
+    states = {verdict.state for verdict in verdicts}
+    if State.FAULT in states:
+        raise typer.Exit(1)
+    raise typer.Exit(UNKNOWN if State.UNKNOWN in states else 0)
 
 
 def _choices(only: list[str] | None, adopt: list[str] | None, allow: list[str] | None) -> Choices:
@@ -125,11 +137,11 @@ def _read(file: Path) -> tuple[str, Choices]:
 
 def _show(plans: Plans, *, as_json: bool) -> None:
     if not as_json:
-        show_plans(Console(), plans)
+        show_plans(plans)
         return
     by_hand = [
         {"name": r.name, "type": r.type, "ttl": r.ttl, "values": [v for v, _ in r.explained()]}
         for r in plans.by_hand
     ]
     content = {"digest": plans.digest, "zones": [as_data(p) for p in plans.zones], "by_hand": by_hand}
-    typer.echo(json.dumps(content, indent=2))
+    say(json.dumps(content, indent=2))

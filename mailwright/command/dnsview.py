@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
+from maildns.check import State, Verdict
 from maildns.order import gained, lost
 from maildns.ownership import is_marker_name, marked_key
 from maildns.plan import ZonePlan
@@ -17,6 +18,7 @@ from mailwright.publish import Plans
 
 WIDEST_VALUE = 64
 STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "cyan"}
+STATE_STYLES = {State.OK: "green", State.FAULT: "bold red", State.UNKNOWN: "yellow"}
 
 
 class Line(NamedTuple):
@@ -29,8 +31,9 @@ class Line(NamedTuple):
     reason: str
 
 
-def show_plans(console: Console, plans: Plans) -> None:
+def show_plans(plans: Plans) -> None:
     """Print every zone's plan and what has to be published by hand."""
+    console = _console()
     for plan in plans.zones:
         _show_zone(console, plan, plans.providers[plan.zone])
     if plans.by_hand:
@@ -38,11 +41,28 @@ def show_plans(console: Console, plans: Plans) -> None:
         _show_lines(console, [line for each in plans.by_hand for line in _wanted(each)])
 
 
+def show_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """Print one line a verdict, grouped by name, and the sum."""
+    console = _console()
+    width = max((len(verdict.what) for verdict in verdicts), default=0)
+    for subject in dict.fromkeys(verdict.subject for verdict in verdicts):
+        console.print(Text(subject, style="bold"))
+        for v in (v for v in verdicts if v.subject == subject):
+            mark = (f"  {v.state.value:8}", STATE_STYLES[v.state])
+            console.print(Text.assemble(mark, f"{v.what.ljust(width)}  ", (v.sentence, "dim")))
+    sums = (f"{sum(v.state is state for v in verdicts)} {state.value}" for state in State)
+    console.print(Text(", ".join(sums), style="bold"))
+
+
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=True)
+
+
 def _show_zone(console: Console, plan: ZonePlan, provider: str) -> None:
     lines = list(plan_lines(plan))
     count = {sign: sum(line.sign == sign for line in lines) for sign in STYLES}
     summary = ", ".join(f"{n} {word}" for n, word in _counted(count) if n) or "nothing to do"
-    console.print(Text.assemble((plan.zone, "bold"), f"  {provider}: {summary}"), soft_wrap=True)
+    console.print(Text.assemble((plan.zone, "bold"), f"  {provider}: {summary}"))
     _show_lines(console, lines)
     for conflict in plan.conflicts:
         name, type_ = conflict.key
@@ -99,11 +119,11 @@ def _show_lines(console: Console, lines: Iterable[Line]) -> None:
         cells = (cell.ljust(width) for cell, width in zip(line[1:4], widths, strict=True))
         text = Text.assemble((f"  {line.sign} {'  '.join(cells)}", STYLES[line.sign]))
         text.append(f"  # {line.reason}" if line.reason else "", style="dim")
-        console.print(text, soft_wrap=True)
+        console.print(text)
 
 
 def _show_problem(console: Console, word: str, sentence: str) -> None:
-    console.print(Text.assemble((f"  ! {word}: ", "bold red"), sentence), soft_wrap=True)
+    console.print(Text.assemble((f"  ! {word}: ", "bold red"), sentence))
 
 
 def _short(value: str) -> str:

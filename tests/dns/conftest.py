@@ -10,7 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import dns.exception
@@ -30,6 +30,9 @@ APEX = """
 @ 3600 IN NS ns.{zone}
 ns 3600 IN A 127.0.0.1
 """
+
+FLEET_ZONES = ("brightpost.example.", "parcelnote.example.", "100.51.198.in-addr.arpa.")
+"""For the tests of whole fleets, which leave them as they found them."""
 
 KNOT = """
 server:
@@ -79,6 +82,20 @@ class Knot:
     directory: Path
     port: int
     process: subprocess.Popen[bytes]
+    key: str = KEY
+    fleet_zones: tuple[str, ...] = FLEET_ZONES
+
+    def target(self, zone: str) -> Target:
+        return Target(zone, self.provider(), ("127.0.0.1", self.port))
+
+    def empty(self, zone: str) -> None:
+        """Leave the apex NS and its host."""
+        update = dns.update.UpdateMessage(zone, keyring=dns.tsigkeyring.from_text({"all.": KEY}))
+        for each in self.provider().fetch(zone).rrsets:
+            if each.type != "NS" and each.name != f"ns.{zone}":
+                update.delete(each.name, each.type)
+        answer = dns.query.tcp(update, "127.0.0.1", port=self.port, timeout=5)
+        assert answer.rcode() == dns.rcode.NOERROR
 
     def provider(self, **changed: object) -> Rfc2136:
         options = {"server": "127.0.0.1", "port": self.port, "key_name": "all.", "key": KEY, "timeout": 5.0}
@@ -93,7 +110,6 @@ class Target:
     provider: Provider
     server: tuple[str, int]
     signed: bool = False
-    before: set[str] = field(default_factory=set)
 
     def foreign(self, *lines: str) -> None:
         """Somebody else adds records, as master-file lines with absolute names and a TTL."""
@@ -144,7 +160,7 @@ def knot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
         pytest.skip("knotd is not installed (Debian package knot)")
     directory = tmp_path_factory.mktemp("knot")
     port = _free_port()
-    names = [f"{kind}{n}.example." for kind, count in ZONES.items() for n in range(count)]
+    names = [f"{kind}{n}.example." for kind, count in ZONES.items() for n in range(count)] + [*FLEET_ZONES]
     config = KNOT.format(dir=directory, port=port, key=KEY, read_key=READ_KEY)
     for name in names:
         (directory / f"{name}zone").write_text(APEX.format(zone=name))

@@ -13,7 +13,7 @@ from maildns.provider import ConflictError
 from maildns.records import RRset, rrset
 
 
-def publish(target, desired: list[RRset], **options) -> ZonePlan:
+def publish(target, desired: list[RRset], **options: object) -> ZonePlan:
     """Plan, apply, and see that a second plan is empty and the zone holds what was wanted."""
     provider, zone = target.provider, target.zone
     plan = plan_zone(provider.fetch(zone), desired, "us", **options)
