@@ -252,6 +252,10 @@ class Fleet(Model):
         """The machines that have a role, in the order of the file."""
         return tuple(m for m in self.machines if role in m.roles)
 
+    def mail_for(self, machine: str) -> tuple[Domain, ...]:
+        """The domains whose mail a machine takes: those that name it as an MX."""
+        return tuple(d for d in self.domains if machine in d.mx)
+
 
 def _missing(name: str) -> Machine:
     raise KeyError(name)
