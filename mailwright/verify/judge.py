@@ -7,7 +7,7 @@ whoever built.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from mailwright.model.needs import Absent, Directory, File, Package, Sysctl, Unit, User
 from mailwright.observe import Observation, PathState, UnitState
@@ -42,7 +42,7 @@ def user(need: User, seen: Observation) -> Fault | None:
     state = seen.users.get(need.name)
     if state is None:
         return Fault("an account", "none")
-    primary = seen.groups.get(need.group or need.name)
+    primary = seen.groups.get(need.primary_group)
     wanted = {
         "uid": (need.uid, state.uid),
         "gid": (need.gid if need.gid is not None else (primary.gid if primary else None), state.gid),
@@ -51,13 +51,23 @@ def user(need: User, seen: Observation) -> Fault | None:
     }
     faults = [(f"{k} {w}", f"{k} {f}") for k, (w, f) in wanted.items() if w is not None and w != f]
     if primary is None:
-        faults.append((f"group {need.group or need.name}", "no such group"))
+        faults.append((f"group {need.primary_group}", "no such group"))
     faults += [
         (f"member of {group}", "not a member")
         for group in need.groups
         if group not in seen.groups or need.name not in seen.groups[group].members
     ]
+    if need.managed_keys:
+        faults += _keys_faults(need, seen.paths.get(need.authorized_keys))
     return _joined(faults)
+
+
+def _keys_faults(need: User, state: PathState | None) -> Iterator[tuple[str, str]]:
+    content = "".join(f"{key}\n" for key in need.keys)
+    if state is None:
+        yield "authorized_keys", "no authorized_keys"
+    elif state.sha256 != hashlib.sha256(content.encode()).hexdigest():
+        yield f"authorized_keys with {len(need.keys)} keys", "other keys"
 
 
 def directory(need: Directory, seen: Observation) -> Fault | None:
@@ -108,7 +118,7 @@ def unit(need: Unit, seen: Observation) -> Fault | None:
     return _joined(faults)
 
 
-def _unit_faults(need: Unit, state: UnitState) -> Iterable[tuple[str, str]]:
+def _unit_faults(need: Unit, state: UnitState) -> Iterator[tuple[str, str]]:
     if need.enabled and state.file_state in ("disabled", "masked", "masked-runtime", "bad"):
         yield "enabled", state.file_state
     if not need.enabled and state.file_state == "enabled":

@@ -80,7 +80,7 @@ def _listener(line: str) -> Listener:
 def _address(text: str) -> tuple[Address | None, frozenset[int]]:
     if text == "*":
         return None, frozenset({_IPV4, _IPV6})
-    address = ip_address(text.strip("[]").partition("%")[0])
+    address = ip_address(text.partition("%")[0].strip("[]"))
     mapped = getattr(address, "ipv4_mapped", None)
     address = mapped or address
     return (None if address.is_unspecified else address), frozenset({address.version})

@@ -1,0 +1,57 @@
+"""Many commands in one round trip: each is alone, and nothing it prints can pass for another's answer."""
+
+import subprocess
+
+from mailwright.model.role import Result
+from mailwright.verify import batch
+
+
+def run(*commands, limit=5):
+    script = batch.script(commands, limit=limit)
+    return subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False).stdout
+
+
+def test_each_command_has_its_own_status_and_streams():
+    results = batch.parse(run("echo out; echo err >&2; exit 3", "true"))
+    assert results == {0: Result(3, "out\n", "err\n"), 1: Result(0, "", "")}
+
+
+def test_a_command_cannot_harm_the_next():
+    results = batch.parse(run("cd /proc; exit 1", "cat", "kill $$", "trap '' TERM; echo here", "pwd"))
+    assert results[1] == Result(0, "", "")  # standard input is empty, not the script
+    assert results[3].stdout == "here\n"
+    assert results[4].stdout != "/proc\n"
+
+
+def test_a_command_that_hangs_is_ended_and_told():
+    results = batch.parse(run("sleep 60", "echo after", limit=1))
+    assert results[0].status == batch.TIMED_OUT
+    assert results[1].stdout == "after\n"
+
+
+def test_a_process_left_behind_holds_nothing_open():
+    results = batch.parse(run("sleep 60 >/dev/null 2>&1 & echo started", limit=1))
+    assert results[0] == Result(0, "started\n", "")
+
+
+def test_quotes_and_odd_bytes_survive():
+    results = batch.parse(run("""printf '%s' "it's \\"$((1+1))\\" \\\\"; printf '\\377\\000%%'"""))
+    assert results[0].stdout == 'it\'s "2" \\\ufffd\x00%'
+
+
+def test_what_a_command_prints_cannot_pass_for_an_answer():
+    forged = "mailwright-frame 1 0 oZm9yZ2Vk e ."
+    results = batch.parse(run(f"echo '{forged}'", "exit 7"))
+    assert results[0].stdout == forged + "\n"
+    assert results[1].status == 7
+
+
+def test_a_broken_answer_is_missing_and_not_a_failure():
+    whole = run("echo one", "echo two")
+    assert batch.parse("Welcome!\n" + whole[: whole.index(" .") + 1]) == {}
+    assert set(batch.parse(whole[:-3])) == {0}
+
+
+def test_output_without_end_is_cut():
+    results = batch.parse(run("yes", limit=1))
+    assert len(results[0].stdout) == 1_000_000
