@@ -32,6 +32,8 @@ class _Located:
 def found_by(error: ValidationError, model: type[BaseModel], data: object) -> list[Found]:
     """Every mistake of a validation, places relative to `data`, which was validated."""
     located = [_locate(detail, data) for detail in error.errors(include_url=False)]
+    # An entry that is wrong does not count, so the list of it is then said to be too short.
+    located = [a for a in located if a.error["type"] != "too_short" or not any(_below(b, a) for b in located)]
     unions: dict[Where, dict[str, list[_Located]]] = {}
     found: list[Found] = []
     for one in located:
@@ -68,6 +70,10 @@ def _locate(error: ErrorDetails, data: object) -> _Located:
     return _Located(where, error, union)
 
 
+def _below(one: _Located, other: _Located) -> bool:
+    return len(one.where) > len(other.where) and one.where[: len(other.where)] == other.where
+
+
 def _holds(data: object, step: str | int) -> bool:
     if isinstance(step, int):
         return isinstance(data, list) and step < len(data)
@@ -96,7 +102,7 @@ def _sentence(one: _Located, model: type[BaseModel]) -> str:
         return "unknown key" + suggestion(str(one.where[-1]), _fields(model, one.where[:-1]))
     if kind in ("value_error", "assertion_error"):
         reason = str(context.get("error", error["msg"]))
-        return _one_line(reason.replace(str(value), quote(value)) if isinstance(value, str) else reason)
+        return _one_line(reason.replace(str(value), quote(value)) if str(value) else reason)
     if kind == "string_pattern_mismatch":
         pattern = str(context["pattern"])
         return PATTERNS.get(pattern, f"must look like {pattern}") + _shown(value)

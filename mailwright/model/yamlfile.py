@@ -88,7 +88,9 @@ def show(where: Where) -> str:
 
 def quote(value: object) -> str:
     """Any value on one line, and not too much of it."""
-    text = str(value) if isinstance(value, (str, int, float)) else type(value).__name__
+    if isinstance(value, (list, tuple, dict)) or value is None:
+        return {dict: "a mapping", type(None): "nothing there"}.get(type(value), "a list")
+    text = str(value)
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
 
