@@ -1,0 +1,42 @@
+"""What must hold of an sshd configuration before and after it is exchanged. Pure."""
+
+from __future__ import annotations
+
+import shlex
+
+_INCLUDE = "^Include  */etc/ssh/sshd_config.d/"
+
+
+def validation(user: str) -> str:
+    """Return shell that refuses what sshd would not start with or not read, and what locks `user` out.
+
+    sshd is given a copy of its main file that includes the would-be drop-ins, because not every kernel
+    lets a validator see them at their own place.
+    """
+    login = shlex.quote(user)
+    return f"""
+refuse() {{ echo "$1" >&2; exit 1; }}
+main={{root}}/etc/ssh/sshd_config
+grep -qi '{_INCLUDE}' $main ||
+  refuse '/etc/ssh/sshd_config does not include /etc/ssh/sshd_config.d: put the Include line back on top'
+sed 's#{_INCLUDE}#Include {{root}}/etc/ssh/sshd_config.d/#I' $main >$main.staged
+sshd -t -f $main.staged || exit 1
+home=$(getent passwd {login} | cut -d: -f6)
+grep -qs '^[^#]' "$home/.ssh/authorized_keys" "$home/.ssh/authorized_keys2" ||
+  refuse {shlex.quote(f"{user} has no authorized key: without passwords nobody could log in")}
+"""
+
+
+def weaknesses(said: str) -> list[str]:
+    """Read `sshd -T` (its effective configuration) and name what a hardened one does not have."""
+    settings = dict(line.split(" ", 1) for line in said.splitlines() if " " in line)
+    keyed = {
+        "passwordauthentication": ("no",),
+        "kbdinteractiveauthentication": ("no",),
+        "permitrootlogin": ("no", "without-password", "prohibit-password"),
+    }
+    found = [
+        f"{key} {settings.get(key, '?')}" for key, good in keyed.items() if settings.get(key) not in good
+    ]
+    exchanges = settings.get("kexalgorithms", "").split(",")
+    return found + [kex for kex in exchanges if "nistp" in kex or kex.startswith("diffie-hellman")]

@@ -1,0 +1,278 @@
+"""What every machine has: its name, the time, logs, updates, administrators and a hardened sshd."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from mailwright.converge import operations as op
+from mailwright.model.errors import FleetError
+from mailwright.model.fleet import DnsName
+from mailwright.model.needs import Directory, File, Needs, Package, Port, Sysctl, Unit, User
+from mailwright.model.role import Check, Context, Result, Role, Settings
+from mailwright.render import render
+from mailwright.sshd import validation, weaknesses
+
+ADMINS = "/etc/mailwright/admins"
+"""One empty file for each administrator we made: how a former one is told from a stranger's account."""
+CHRONY = "/etc/chrony/chrony.conf"
+JOURNALD = "/etc/systemd/journald.conf.d/mailwright.conf"
+SSHD = "/etc/ssh/sshd_config.d/10-mailwright.conf"
+SUDOERS = "/etc/sudoers.d/mailwright"
+
+PACKAGES = (
+    "bash",  # the administrators' shell
+    "ca-certificates",
+    "chrony",
+    "hostname",
+    "needrestart",
+    "openssh-server",
+    "sudo",
+    "unattended-upgrades",
+)
+
+# All of them belong to the network namespace, so that they hold in a container as well.
+SYSCTLS = (
+    Sysctl(
+        "net.ipv4.ip_local_port_range",
+        "16384 65535",
+        "every delivery takes a local port for a minute after its end, and most go to a few providers",
+    ),
+    Sysctl(
+        "net.ipv4.tcp_slow_start_after_idle",
+        "0",
+        "a reused SMTP connection idles between messages and should not start slowly at each",
+    ),
+    Sysctl(
+        "net.ipv6.conf.all.use_tempaddr",
+        "0",
+        "mail must leave from the address that has the PTR record, never from a temporary one",
+    ),
+    Sysctl("net.ipv6.conf.default.use_tempaddr", "0", "as above, for interfaces that come later"),
+    Sysctl("net.ipv4.conf.all.accept_redirects", "0", "nobody on the link may bend our routes"),
+    Sysctl("net.ipv6.conf.all.accept_redirects", "0", "as above"),
+    Sysctl("net.ipv4.conf.all.send_redirects", "0", "this is no router"),
+    Sysctl("net.ipv4.conf.all.accept_source_route", "0", "nobody chooses the way of our answers"),
+)
+
+_CLOCK_TOLERANCE = 60
+"""Seconds. A batch of checks takes a few; signatures, TLS and DNSSEC suffer from minutes."""
+_REBOOT_PATIENCE = 14
+"""Days for which a reboot may be owed before the verification says so."""
+
+
+def _server(text: str) -> str:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return DnsName.parse(text).bare
+
+
+class BaseSettings(Settings):
+    """How a machine keeps time, logs and itself up to date."""
+
+    ntp: tuple[Annotated[str, AfterValidator(_server)], ...] = Field(("2.debian.pool.ntp.org",), min_length=1)
+    """Time servers or pools, by name or address."""
+    journal_days: int = Field(default=30, ge=1, le=3650)
+    """How long logs are kept. They hold the addresses of people: no longer than they are of use."""
+    journal_size: Annotated[str, Field(pattern=r"^[1-9][0-9]*[MGT]$")] = "2G"
+    """The most that logs may take up, however young they are."""
+    reboot: Literal["never", "marker"] | Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$")] = (
+        "marker"
+    )
+    """When a security update asks for a reboot: `never` mind; leave Debian's `marker`, which the
+    verification reports after two weeks; or reboot at this time of day (`HH:MM`, the machine's zone)."""
+    root_login: Literal["prohibit-password", "no"] = "prohibit-password"
+
+
+def needs(ctx: Context[BaseSettings]) -> Needs:
+    """Everything but file contents.
+
+    Raises:
+        FleetError: the fleet file forbids the very login that the operator uses.
+    """
+    if ctx.settings.root_login == "no" and ctx.machine.ssh.user == "root":
+        raise FleetError(
+            [f"{ctx.machine.name}: `root_login: no` would shut out the operator, whose `ssh: user` is root"]
+        )
+    return Needs(
+        packages=tuple(map(Package, PACKAGES)),
+        users=tuple(
+            User(  # noqa: S604 - the account's shell, not a shell to run
+                admin.name,
+                groups=("sudo",),
+                home=f"/home/{admin.name}",
+                shell="/bin/bash",
+                system=False,
+                keys=admin.keys,
+            )
+            for admin in ctx.fleet.admins
+        ),
+        sysctls=SYSCTLS,
+        units=(
+            Unit("chrony.service", reads=(CHRONY,)),
+            Unit("systemd-journald.service", reads=(JOURNALD,)),
+            Unit("ssh.service", reads=(SSHD,), reload=True),
+            Unit("unattended-upgrades.service"),
+            Unit("apt-daily.timer"),
+            Unit("apt-daily-upgrade.timer"),
+        ),
+        ports=(Port(ctx.machine.ssh.port, "tcp", "admin", "SSH"),),
+    )
+
+
+def files(ctx: Context[BaseSettings]) -> Needs:
+    """The host's own configuration."""
+    settings, fqdn = ctx.settings, ctx.machine.fqdn.bare
+    host = fqdn.partition(".")[0]
+    admins = [admin.name for admin in ctx.fleet.admins]
+    addresses = [str(address) for address in ctx.machine.addresses]
+    reboot_at = settings.reboot if ":" in settings.reboot else ""
+    return Needs(
+        directories=(
+            Directory("/etc/mailwright"),
+            Directory(ADMINS),
+            Directory("/etc/cloud"),
+            Directory("/etc/cloud/cloud.cfg.d"),
+            Directory("/etc/systemd/journald.conf.d"),
+        ),
+        files=(
+            File("/etc/hostname", f"{host}\n".encode()),
+            File("/etc/mailname", f"{fqdn}\n".encode()),
+            File("/etc/hosts", render("base/hosts.j2", addresses=addresses, fqdn=fqdn, host=host)),
+            File("/etc/cloud/cloud.cfg.d/90-mailwright.cfg", render("base/cloud.cfg.j2")),
+            File(CHRONY, render("base/chrony.conf.j2", servers=settings.ntp)),
+            File(
+                JOURNALD,
+                render("base/journald.conf.j2", days=settings.journal_days, size=settings.journal_size),
+            ),
+            File("/etc/apt/apt.conf.d/20auto-upgrades", render("base/auto-upgrades.j2")),
+            File(
+                "/etc/apt/apt.conf.d/52mailwright",
+                render("base/unattended-upgrades.j2", reboot_at=reboot_at),
+            ),
+            File("/etc/needrestart/conf.d/mailwright.conf", render("base/needrestart.conf.j2")),
+            File(SSHD, _sshd(ctx)),
+            File(SUDOERS, render("base/sudoers.j2", admins=admins), mode=0o440),
+            *(File(f"{ADMINS}/{name}", b"") for name in admins),
+        ),
+    )
+
+
+def _sshd(ctx: Context[BaseSettings]) -> bytes:
+    knows_penalties = ctx.machine.debian >= 13  # noqa: PLR2004 - OpenSSH 9.8 and later
+    exempt = ctx.fleet.networks.get("admin", ()) if knows_penalties else ()
+    return render("base/sshd.conf.j2", root_login=ctx.settings.root_login, exempt=[str(n) for n in exempt])
+
+
+def apply(ctx: Context[BaseSettings]) -> None:
+    """Set the machine up; a change of sshd is taken back unless a new login confirms it."""
+    op.guarded(
+        ctx,
+        "exchange the sshd configuration",
+        paths=(SSHD,),
+        validate=validation(ctx.machine.ssh.user),
+        activate="systemctl reload ssh.service",
+        revert="systemctl reload ssh.service",
+    )
+    op.files(
+        ctx,
+        validate=f"visudo -cqf {{root}}{SUDOERS} && chronyd -p -f {{root}}{CHRONY} >/dev/null",
+    )
+    host = shlex.quote(ctx.machine.fqdn.bare.partition(".")[0])
+    op.shell(ctx, "set the host name", "hostname -F /etc/hostname", unless=f'[ "$(uname -n)" = {host} ]')
+    former = _former([admin.name for admin in ctx.fleet.admins])
+    op.shell(
+        ctx,
+        "take former administrators' access away",
+        _REVOKE.format(former=former),
+        f"! {former} | grep -q .",
+    )
+    op.units(ctx)
+
+
+def _former(admins: list[str]) -> str:
+    """Shell that prints the administrators we made who are no longer in the fleet file."""
+    keep = " ".join(f"! -name {shlex.quote(name)}" for name in admins)
+    return f"find {ADMINS} -mindepth 1 -type f {keep} -printf '%f\\n'"
+
+
+# The account stays, because files may be its own; what it could log in or become root with goes.
+# The file that remembers it goes last, so that a run that is killed is finished by the next.
+_REVOKE = """
+{former} | while read -r name; do
+  home=$(getent passwd "$name" | cut -d: -f6)
+  if [ -n "$home" ]; then
+    rm -f "$home/.ssh/authorized_keys" "$home/.ssh/authorized_keys2" || exit 1
+    usermod --lock --shell /usr/sbin/nologin "$name" || exit 1
+    ! id -nG "$name" | grep -qw sudo || gpasswd -d "$name" sudo || exit 1
+    loginctl terminate-user "$name" 2>/dev/null
+  fi
+  rm "{ADMINS}/$name" || exit 1
+done
+""".replace("{ADMINS}", ADMINS)
+
+
+def checks(ctx: Context[BaseSettings]) -> Iterable[Check]:
+    """What the machine does with the above."""
+    fqdn = ctx.machine.fqdn.bare
+    yield Check(
+        "the machine knows its full name",
+        "hostname --fqdn",
+        _says(fqdn),
+        f"mailwright apply; /etc/hosts must name {fqdn}",
+    )
+    yield Check(
+        "the clock is right",
+        # In a container the clock is the machine's around it, and systemd does not start chrony.
+        'date +%s; [ "$(systemctl show -P ConditionResult chrony.service)" = no ] || chronyc -n tracking',
+        _clock,
+        "chronyc sources; are the time servers reachable?",
+    )
+    yield Check(
+        "sshd takes keys only, and modern ones",
+        "sshd -T -C user=root,host=localhost,addr=127.0.0.1",
+        _hardened,
+        f"another file in /etc/ssh/sshd_config.d comes before {SSHD}",
+    )
+    yield Check(
+        "unattended-upgrades takes security updates",
+        "apt-config dump Unattended-Upgrade::Origins-Pattern",
+        lambda r: None if "label=Debian-Security" in r.stdout else "no security origin is configured",
+        "look for another file in /etc/apt/apt.conf.d that clears the origins",
+    )
+    if ctx.settings.reboot == "marker":
+        yield Check(
+            "no reboot has been owed for long",
+            f"find /run/reboot-required* -mtime +{_REBOOT_PATIENCE} -exec cat {{}} + 2>/dev/null",
+            lambda r: f"owed for {_REBOOT_PATIENCE} days: {' '.join(r.stdout.split())}" if r.stdout else None,
+            "reboot the machine in a quiet hour",
+        )
+
+
+def _says(wanted: str) -> Callable[[Result], str | None]:
+    return lambda result: None if result.stdout.strip() == wanted else f"it says {result.stdout.strip()!r}"
+
+
+def _clock(result: Result) -> str | None:
+    stamp, _, tracking = result.stdout.partition("\n")
+    off = abs(float(stamp) - time.time())
+    if off > _CLOCK_TOLERANCE:
+        return f"it is {off:.0f} seconds from the operator's"
+    if tracking and "Leap status     : Normal" not in tracking:
+        return "chrony is not synchronised"
+    return None
+
+
+def _hardened(result: Result) -> str | None:
+    if result.status != 0:
+        return result.stderr.strip() or "sshd -T fails"
+    return ", ".join(weaknesses(result.stdout)) or None
+
+
+ROLE = Role("base", BaseSettings, apply, needs=needs, files=files, checks=checks, after=())

@@ -1,0 +1,165 @@
+"""Certificates for whoever on the machine needs one. The key of a self-signed one never leaves the host."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Literal
+
+from pydantic import Field
+
+from mailwright.certificate import faults
+from mailwright.converge import operations as op
+from mailwright.model.errors import SecretError
+from mailwright.model.fleet import DnsName
+from mailwright.model.needs import Certificate, Directory, File, Needs, Package
+from mailwright.model.role import Check, Context, Result, Role, Settings
+from mailwright.render import render
+
+HOME = "/etc/mailwright/certificates"
+_DAY = 86400
+_COMMON_NAME_LIMIT = 64  # RFC 5280, appendix A.1: ub-common-name
+
+
+class CertificatesSettings(Settings):
+    """Where certificates come from."""
+
+    mode: Literal["self-signed", "provided"] = "self-signed"
+    """`self-signed`: made on the host. Receiving mail servers do not mind (RFC 7435), people's mail
+    programs do. `provided`: from the secrets `certificate/NAME/fullchain` and `certificate/NAME/privkey`."""
+    days: int = Field(default=365, ge=2, le=3650)
+    """For how long a self-signed certificate is valid."""
+    renew_days: int = Field(default=30, ge=1, le=365)
+    """A self-signed certificate is replaced, a provided one complained of, so long before its end."""
+
+
+def needs(_: Context[CertificatesSettings]) -> Needs:
+    """Openssl makes and checks them."""
+    return Needs(packages=(Package("openssl"),))
+
+
+def files(ctx: Context[CertificatesSettings]) -> Needs:
+    """A directory for every certificate that a role needs, and the pairs that the operator provides.
+
+    Raises:
+        SecretError: a provided pair is missing or unfit; nothing has been touched then.
+    """
+    certificates = ctx.merged.certificates
+    provided = ctx.settings.mode == "provided"
+    return Needs(
+        directories=(
+            Directory("/etc/mailwright"),
+            Directory(HOME),
+            *(Directory(c.directory, group=c.group, mode=0o750) for c in certificates),
+        ),
+        files=tuple(file for c in certificates for file in _pair(ctx, c)) if provided else (),
+    )
+
+
+def _pair(ctx: Context[CertificatesSettings], certificate: Certificate) -> tuple[File, File]:
+    base = f"certificate/{certificate.name}"
+    chain = ctx.secrets.get(f"{base}/fullchain").strip().encode() + b"\n"
+    key = ctx.secrets.get(f"{base}/privkey").strip().encode() + b"\n"
+    found = faults(chain, key, certificate.names, datetime.now(UTC))
+    if found:
+        raise SecretError(f"{ctx.machine.name}: secrets {base}/fullchain and /privkey: {'; '.join(found)}")
+    return (
+        File(f"{certificate.directory}/privkey.pem", key, group=certificate.group, mode=0o640, secret=True),
+        File(f"{certificate.directory}/fullchain.pem", chain, group=certificate.group),
+    )
+
+
+def apply(ctx: Context[CertificatesSettings]) -> None:
+    """Put the pairs where their users read them."""
+    op.files(ctx)
+    if ctx.settings.mode == "self-signed":
+        for certificate in ctx.merged.certificates:
+            op.shell(
+                ctx,
+                f"make the self-signed certificate {certificate.name}",
+                self_sign(certificate, ctx.settings.days, ctx.settings.renew_days),
+                unless=_fit(certificate, ctx.settings.renew_days),
+                stdin=_request(certificate),
+            )
+
+
+def _request(certificate: Certificate) -> str:
+    first = DnsName(certificate.names[0]).bare
+    return render(
+        "certificates/openssl.cnf.j2",
+        common_name=first if len(first) <= _COMMON_NAME_LIMIT else certificate.name,
+        alternatives=_alternatives(certificate).replace(" ", ""),
+    ).decode()
+
+
+def _alternatives(certificate: Certificate) -> str:
+    """The names as openssl prints them."""
+    return ", ".join(f"DNS:{DnsName(name).bare}" for name in certificate.names)
+
+
+def _genuine(certificate: Certificate, renew_days: int) -> str:
+    """Shell that succeeds when the pair belongs together, has our names and lasts for a while."""
+    chain, key = (f"{certificate.directory}/{name}.pem" for name in ("fullchain", "privkey"))
+    return (
+        f"openssl x509 -in {chain} -noout -checkend {renew_days * _DAY} >/dev/null 2>&1 "
+        f'&& [ "$(openssl x509 -in {chain} -noout -pubkey)" = "$(openssl pkey -in {key} -pubout)" ] '
+        f"&& openssl x509 -in {chain} -noout -ext subjectAltName"
+        f" | grep -qxF {shlex.quote('    ' + _alternatives(certificate))}"
+    )
+
+
+def _fit(certificate: Certificate, renew_days: int) -> str:
+    group, where = certificate.group, certificate.directory
+    modes = shlex.quote(f"root:{group} 644\nroot:{group} 640")
+    return (
+        f"{_genuine(certificate, renew_days)} "
+        f"&& [ \"$(stat -c '%U:%G %a' {where}/fullchain.pem {where}/privkey.pem)\" = {modes} ]"
+    )
+
+
+def self_sign(certificate: Certificate, days: int, renew_days: int) -> str:
+    """Shell that makes a pair if there is no good one, with the openssl request on standard input.
+
+    The key comes first: a run that is killed between the two leaves a pair that does not belong
+    together, and the next run sees that.
+    """
+    where, group = certificate.directory, certificate.group
+    return f"""
+set -e
+umask 077
+cd {where}
+if ! {{ {_genuine(certificate, renew_days)}; }}; then
+  rm -rf .new && mkdir .new
+  cat >.new/request
+  openssl req -x509 -config .new/request -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+    -days {days} -keyout .new/privkey.pem -out .new/fullchain.pem 2>.new/log ||
+    {{ cat .new/log >&2; exit 1; }}
+  chgrp {group} .new/*.pem
+  chmod 640 .new/privkey.pem
+  chmod 644 .new/fullchain.pem
+  mv -f .new/privkey.pem .new/fullchain.pem .
+  rm -r .new
+fi
+chown root:{group} privkey.pem fullchain.pem
+chmod 640 privkey.pem
+chmod 644 fullchain.pem
+"""
+
+
+def checks(ctx: Context[CertificatesSettings]) -> Iterable[Check]:
+    """Whether each is good today follows from the need; this asks for next week."""
+
+    def judge(result: Result) -> str | None:
+        return None if result.status == 0 else result.stdout.strip() or "it cannot be read"
+
+    remedy = (
+        "mailwright apply" if ctx.settings.mode == "self-signed" else "mailwright secrets set, then apply"
+    )
+    for certificate in ctx.merged.certificates:
+        chain = f"{certificate.directory}/fullchain.pem"
+        command = f"openssl x509 -in {chain} -noout -enddate -checkend {7 * _DAY}"
+        yield Check(f"the certificate {certificate.name} lasts another week", command, judge, remedy)
+
+
+ROLE = Role("certificates", CertificatesSettings, apply, needs=needs, files=files, checks=checks)
