@@ -1,7 +1,13 @@
-"""The roles, in the order in which a machine takes them. Adding one: its module, its templates, a line here."""
+"""The roles, in the order in which a machine takes them. Add one: module, templates, a line here."""
 
 from __future__ import annotations
 
 from mailwright.model.role import Role
+from roles import base, certificates, firewall, unbound
 
-ROLES: tuple[Role, ...] = ()
+ROLES: tuple[Role, ...] = (
+    base.ROLE,
+    firewall.ROLE,
+    unbound.ROLE,
+    certificates.ROLE,
+)

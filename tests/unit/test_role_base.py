@@ -1,0 +1,103 @@
+"""Pins what base writes on a machine, and that it never shuts its operator out."""
+
+from __future__ import annotations
+
+import pytest
+
+from mailwright.model.errors import FleetError
+from mailwright.model.role import Result
+from mailwright.sshd import weaknesses
+from roles import base
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGK0dvvCJmWWLOAXnPaAsKEMG5Tm9m9mLyTXVwAtgVjH ann"
+
+
+@pytest.fixture
+def plan(plan_of):
+    return lambda settings=None, **fleet: plan_of(base.ROLE, settings={"base": settings or {}}, **fleet)
+
+
+def test_the_machine_is_named_after_its_fqdn(plan, content_of):
+    done = plan()
+    assert content_of(done, "/etc/hostname") == "m1\n"
+    assert content_of(done, "/etc/mailname") == "m1.brightpost.example\n"
+    assert "203.0.113.11 m1.brightpost.example m1\n" in content_of(done, "/etc/hosts")
+    assert "2001:db8::11 m1.brightpost.example m1\n" in content_of(done, "/etc/hosts")
+    assert "127.0.1.1 " not in content_of(done, "/etc/hosts")
+
+
+def test_time_servers_are_names_or_addresses(plan, content_of):
+    text = content_of(plan({"ntp": ["203.0.113.123", "Time.Example"]}), base.CHRONY)
+    assert "pool 203.0.113.123 iburst\npool time.example iburst\n" in text
+
+
+def test_a_time_server_cannot_bring_a_directive(plan):
+    with pytest.raises(ValueError, match="ntp"):
+        plan({"ntp": ["time.example iburst\nallow all"]})
+
+
+def test_logs_are_kept_for_the_days_that_the_operator_says(plan, content_of):
+    text = content_of(plan({"journal_days": 7}), base.JOURNALD)
+    assert "MaxRetentionSec=7day\n" in text
+    assert "MaxFileSec=1day\n" in text
+
+
+@pytest.mark.parametrize(
+    ("policy", "automatic"), [("never", "false"), ("marker", "false"), ("04:30", "true")]
+)
+def test_only_a_time_of_day_reboots(plan, content_of, policy, automatic):
+    text = content_of(plan({"reboot": policy}), "/etc/apt/apt.conf.d/52mailwright")
+    assert f'Automatic-Reboot "{automatic}";' in text
+    assert ('Automatic-Reboot-Time "04:30";' in text) == (policy == "04:30")
+
+
+@pytest.mark.parametrize("policy", ["24:00", "4:30", "soon", "04:30\n"])
+def test_other_reboot_policies_are_mistakes(plan, policy):
+    with pytest.raises(ValueError, match="reboot"):
+        plan({"reboot": policy})
+
+
+def test_administrators_get_their_keys_and_sudo(plan, content_of):
+    done = plan(admins=[{"name": "ann", "keys": [KEY]}])
+    (ann,) = done.merged.users
+    assert (ann.keys, ann.groups, ann.system) == ((KEY,), ("sudo",), False)
+    assert "ann ALL=(ALL:ALL) NOPASSWD: ALL\n" in content_of(done, base.SUDOERS)
+    assert f"{base.ADMINS}/ann" in {f.path for f in done.merged.files}
+
+
+def test_the_operators_own_login_cannot_be_forbidden(plan):
+    with pytest.raises(FleetError, match="shut out the operator"):
+        plan({"root_login": "no"})
+    plan({"root_login": "no"}, machine={"ssh": {"user": "ann"}})
+
+
+def test_sshd_takes_keys_only_and_leaves_its_port_alone(plan, content_of):
+    lines = content_of(plan(machine={"ssh": {"port": 2222}}), base.SSHD).splitlines()
+    assert {"PermitRootLogin prohibit-password", "PasswordAuthentication no"} <= set(lines)
+    assert not [line for line in lines if line.startswith(("Port ", "AllowUsers", "ListenAddress"))]
+
+
+@pytest.mark.parametrize(("debian", "there"), [(12, False), (13, True)])
+def test_admin_networks_are_never_penalised_where_sshd_knows_penalties(plan, content_of, debian, there):
+    done = plan(machine={"debian": debian}, networks={"admin": ["203.0.113.1/32"]})
+    assert ("PerSourcePenaltyExemptList 203.0.113.1/32" in content_of(done, base.SSHD)) == there
+
+
+def test_ssh_is_declared_where_the_operator_connects(plan):
+    (port,) = plan(machine={"ssh": {"port": 2222}}).merged.ports
+    assert (port.number, port.proto, port.audience) == (2222, "tcp", "admin")
+
+
+def test_weak_sshd_settings_are_named():
+    said = (
+        "passwordauthentication yes\nkbdinteractiveauthentication no\npermitrootlogin yes\n"
+        "kexalgorithms curve25519-sha256,ecdh-sha2-nistp256\n"
+    )
+    assert weaknesses(said) == ["passwordauthentication yes", "permitrootlogin yes", "ecdh-sha2-nistp256"]
+
+
+def test_a_clock_that_is_off_is_found(monkeypatch):
+    monkeypatch.setattr(base.time, "time", lambda: 1_000_000.0)
+    assert base._clock(Result(0, "1000010\n", "")) is None
+    assert "600 seconds" in base._clock(Result(0, "1000600\n", ""))
+    assert "not synchronised" in base._clock(Result(0, "1000000\nLeap status     : Not synchronised\n", ""))

@@ -1,0 +1,153 @@
+"""Pins which certificates are served: made on the host and kept, or provided and fit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+
+from mailwright.model.errors import SecretError
+from mailwright.model.needs import Certificate, Needs
+from roles import certificates
+
+MAIL = Certificate("mail", ("m1.brightpost.example.", "smtp.brightpost.example."), "mail")
+NAMES = [name.removesuffix(".") for name in MAIL.names]
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def made():
+    """Returns a function: names and times to a PEM certificate and its PEM key."""
+
+    def pair(names=NAMES, start=NOW - timedelta(days=1), end=NOW + timedelta(days=60), subject="ca"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+        certificate = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), start, end)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName(n) for n in names]), critical=False)
+            .sign(key, hashes.SHA256())
+        )
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return certificate.public_bytes(Encoding.PEM).decode(), pem.decode()
+
+    return pair
+
+
+@pytest.fixture
+def provided(plan_of):
+    """Returns a function: a PEM chain and key to the plan of a machine that is to serve them."""
+
+    def plan(chain, key):
+        return plan_of(
+            certificates.ROLE,
+            needs=Needs(certificates=(MAIL,)),
+            settings={"certificates": {"mode": "provided"}},
+            secrets={"certificate/mail/fullchain": chain, "certificate/mail/privkey": key},
+        )
+
+    return plan
+
+
+def test_a_provided_pair_is_put_in_place_with_its_key_kept(provided, made):
+    files = {f.path: f for f in provided(*made()).merged.files}
+    key = files["/etc/mailwright/certificates/mail/privkey.pem"]
+    assert (key.owner, key.group, key.mode, key.secret) == ("root", "mail", 0o640, True)
+    assert files["/etc/mailwright/certificates/mail/fullchain.pem"].mode == 0o644
+
+
+def test_a_wildcard_covers_one_label(provided, made):
+    provided(*made(["*.brightpost.example"]))
+    with pytest.raises(SecretError, match="does not cover m1"):
+        provided(*made(["*.example"]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"names": NAMES[:1]}, "does not cover smtp.brightpost.example"),
+        ({"end": NOW - timedelta(hours=1)}, "expired on"),
+        ({"start": NOW + timedelta(days=2)}, "not valid before"),
+    ],
+)
+def test_an_unfit_pair_is_refused_before_anything_is_uploaded(provided, made, arguments, says):
+    with pytest.raises(SecretError, match=says):
+        provided(*made(**arguments))
+
+
+def test_a_key_of_another_certificate_is_refused(provided, made):
+    with pytest.raises(SecretError, match="the key is not that of"):
+        provided(made()[0], made()[1])
+
+
+@pytest.mark.parametrize("damage", [lambda _, k: ("nonsense", k), lambda c, _: (c, "nonsense")])
+def test_what_is_no_pair_is_refused_without_showing_it(provided, made, damage):
+    with pytest.raises(SecretError, match="PEM") as refused:
+        provided(*damage(*made()))
+    assert "nonsense" not in str(refused.value)
+
+
+def test_a_chain_in_the_wrong_order_is_refused(provided, made):
+    chain, key = made()  # issued by "ca"
+    provided(chain + made(subject="ca")[0], key)
+    with pytest.raises(SecretError, match="out of order: CN=ca"):
+        provided(chain + made(subject="another")[0], key)
+
+
+def test_nothing_is_provided_when_self_signed(plan_of):
+    plan = plan_of(certificates.ROLE, needs=Needs(certificates=(MAIL,)))
+    assert not [f for f in plan.merged.files if f.path.startswith(certificates.HOME)]
+    (folder,) = [d for d in plan.merged.directories if d.path == MAIL.directory]
+    assert (folder.group, folder.mode) == ("mail", 0o750)
+
+
+@pytest.fixture
+def sign(tmp_path, monkeypatch):
+    """Returns a function that runs the host's shell in a folder of the test; the account is ours there."""
+    fake = tmp_path / "bin"
+    fake.mkdir()
+    for tool in ("chown", "chgrp"):
+        (fake / tool).write_text("#!/bin/sh\n")
+        (fake / tool).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake}:{os.environ['PATH']}")
+    monkeypatch.setattr(Certificate, "directory", str(tmp_path))
+
+    def run(*names, renew_days=30):
+        certificate = Certificate("mail", names, "mail")
+        text = certificates.self_sign(certificate, 90, renew_days)
+        request = certificates._request(certificate)
+        subprocess.run(["sh", "-c", text], input=request, text=True, check=True, capture_output=True)
+        return (tmp_path / "fullchain.pem").read_text(), (tmp_path / "privkey.pem").read_text()
+
+    return run
+
+
+def test_a_self_signed_pair_is_kept_until_its_names_change(sign):
+    first = sign("a.example.")
+    assert sign("a.example.") == first
+    chain, key = sign("a.example.", "b.example.")
+    assert (chain, key) != first
+    leaf = x509.load_pem_x509_certificate(chain.encode())
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DNSName) == ["a.example", "b.example"]
+    later = NOW + timedelta(hours=1)
+    assert isinstance(leaf.public_key().curve, ec.SECP256R1)
+    assert not certificates.faults(chain.encode(), key.encode(), ("a.example.", "b.example."), later)
+
+
+def test_a_self_signed_pair_is_replaced_before_its_end(sign):
+    first = sign("a.example.")
+    assert sign("a.example.", renew_days=100) != first
+
+
+def test_a_pair_that_does_not_belong_together_is_replaced(sign, tmp_path):
+    chain, key = sign("a.example.")
+    sign("b.example.")
+    (tmp_path / "fullchain.pem").write_text(chain)  # as a run leaves it that is killed between the two
+    assert sign("a.example.")[1] != key
