@@ -49,6 +49,7 @@ class Teller(BaseStateCallback, logging.Handler):
         logging.Handler.__init__(self, logging.INFO)
         self.out = out
         self.said: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self.wrong: dict[str, list[str]] = defaultdict(list)
         self.began: dict[tuple[str, str], float] = {}
         self.seconds: dict[tuple[str, str], float] = {}
 
@@ -64,6 +65,9 @@ class Teller(BaseStateCallback, logging.Handler):
     @override
     def emit(self, record: logging.LogRecord) -> None:
         self.hear(record.getMessage())
+        host: Host | None = ctx_host.get()
+        if host is not None and record.levelno >= logging.ERROR:
+            self.wrong[host.name].append(record.getMessage().removeprefix(host.print_prefix))
 
     def hear(self, message: object = None, **_: object) -> None:
         """Take what is said while an operation is planned or runs; the rest of pyinfra's talk is not ours."""
@@ -76,6 +80,10 @@ class Teller(BaseStateCallback, logging.Handler):
     def heard(self, host: Host, op_hash: str) -> str:
         """What was said since the last time somebody asked."""
         return "\n".join(self.said.pop((host.name, op_hash), []))
+
+    def objections(self, host: Host) -> str:
+        """What operations found wrong while they were planned, each sentence once."""
+        return "\n".join(dict.fromkeys(self.wrong.pop(host.name, [])))
 
     @override
     def host_connect(self, state: State, host: Host) -> None:  # type: ignore[override] # static in pyinfra
@@ -136,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         _start(state, teller, args.inventory, args.machine)
         _plan(state, teller, args.deploy)
-        if not args.dry and _consent(teller):
+        if state.active_hosts and not args.dry and _consent(teller):
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except Exception as error:  # noqa: BLE001 - the last resort of a process: told, not lost
@@ -195,16 +203,18 @@ def _plan(state: State, teller: Teller, deploy: str) -> None:
     hosts = list(state.inventory.get_active_hosts())
     reasons = {host: state.pool.spawn(_prepare, state, host, deploy) for host in hosts}
     gevent.joinall(list(reasons.values()))
-    refused = {host: why.get() for host, why in reasons.items() if why.get()}
     for host in hosts:
-        if host in refused:
-            teller.tell("refused", host, text=refused[host])
+        why, objections = reasons[host].get(), teller.objections(host)
+        # A deploy that finds that it has the wrong machine takes it out of the run by itself.
+        if why or objections or host in state.failed_hosts:
+            teller.tell("refused", host, text=why or objections or "the deploy refused it")
+            state.failed_hosts.add(host)
+            state.active_hosts.discard(host)
             continue
         for op_hash in host.op_hash_order:
             changed = bool(state.ops[host][op_hash].operation_meta._maybe_is_change)  # noqa: SLF001 - as pyinfra_cli prints it
             text = teller.heard(host, op_hash)
             teller.tell("planned", host, operation=_name(state, op_hash), changed=changed, text=text)
-    state.fail_hosts(set(refused))
 
 
 def _prepare(state: State, host: Host, deploy: str) -> str | None:

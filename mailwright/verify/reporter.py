@@ -92,13 +92,12 @@ class Reporter:
                 self.console.print()
                 self.console.print(Text(text, style=_STYLES[machine.verdict]))
         verdicts = Counter(machine.verdict for machine in self.machines.values())
-        checks = sum(machine.counts["ok"] for machine in self.machines.values())
-        parts = [
-            f"{checks} checks passed",
-            *(f"{verdicts[v]} machines {v}" for v in ("ok", "failed", "unknown")),
-        ]
+        parts = [f"{sum(machine.counts['ok'] for machine in self.machines.values())} checks passed"]
+        for verdict in ("ok", "failed", "unknown"):
+            count = verdicts[verdict]
+            parts += [f"{count} machine{'s' * (count > 1)} {verdict}"] if count else []
         self.console.print()
-        self.console.print(f"{', '.join(p for p in parts if not p.startswith('0 m'))}  {self._seconds()}")
+        self.console.print(f"{', '.join(parts)}  {self._seconds()}")
 
     def _line(self, name: str, machine: _Machine) -> None:
         counts = ", ".join(

@@ -14,7 +14,7 @@ SS = """\
 udp   UNCONN 0      0          127.0.0.1:323       0.0.0.0:*    users:(("chronyd",pid=88,fd=5))
 udp   UNCONN 0      0      127.0.0.53%lo:53        0.0.0.0:*    users:(("systemd-resolve",pid=7,fd=13))
 udp   UNCONN 0      0   [fe80::1]%host0:546          [::]:*    users:(("systemd-network",pid=9,fd=2))
-tcp   LISTEN 0      100          0.0.0.0:25     0.0.0.0:*    users:(("master",pid=3,fd=13),("smtpd",pid=4,fd=6))
+tcp   LISTEN 0      100          0.0.0.0:25   0.0.0.0:*    users:(("master",pid=3,fd=13),("smtpd",pid=4,fd=6))
 tcp   LISTEN 0      100             [::]:25           [::]:*
 tcp   LISTEN 0      128                *:22              *:*    users:(("sshd",pid=1,fd=3))
 tcp   LISTEN 0      128 [::ffff:127.0.0.1]:8080           *:*
