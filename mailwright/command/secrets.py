@@ -44,9 +44,12 @@ _ADVICE = """\
 @app.command()
 def init(
     inventory: Inventory,
-    recipient: Annotated[
+    recipients: Annotated[
         list[str] | None,
-        typer.Option(help="Somebody else who may open the file: age1... or an SSH public key. Repeatable."),
+        typer.Option(
+            "--recipient",
+            help="Somebody else who may open the file: age1... or an SSH public key. Repeatable.",
+        ),
     ] = None,
 ) -> None:
     """Make what is missing (identity, file, keys, passwords); what is there stays."""
@@ -55,13 +58,16 @@ def init(
         site.fleet,
         vault.file,
         vault.identity,
-        recipients=recipient or (),
+        recipients=recipients or (),
         roles=site.roles,
         environ=vault.environ,
+        own_identity=not any(vault.environ.get(name) for name in (IDENTITY, IDENTITY_FILE)),
     )
     if done.identity_made:
         say(f"made   {vault.identity}: your identity; keep a copy where you keep such things")
         _warn_of_repository(vault.identity)
+    for recipient in done.recipients:
+        say(f"opens  {recipient}")
     for name in done.made:
         say(f"made   {name}")
     for one in done.by_hand:
@@ -69,7 +75,7 @@ def init(
             f"TO SET {one.name} ({one.purpose}): mailwright secrets set {inventory} {one.name}",
             style="yellow",
         )
-    if not done.made and not done.by_hand:
+    if not done.made and not done.by_hand and not done.recipients:
         say(f"{yamlfile.display(vault.file)} holds all {len(required(site.fleet, site.roles))} secrets")
 
 

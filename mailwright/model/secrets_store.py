@@ -47,6 +47,8 @@ class Initialised:
     """What `initialise` did and what is left to do."""
 
     identity_made: bool
+    recipients: tuple[str, ...]
+    """Who may open the file from now on, and could not before."""
     made: tuple[str, ...]
     by_hand: tuple[Required, ...]
 
@@ -141,28 +143,28 @@ def initialise(
     recipients: Iterable[str] = (),
     roles: Sequence[Role] = (),
     environ: Mapping[str, str] = os.environ,
+    own_identity: bool = True,
 ) -> Initialised:
     """Make whatever is missing: the identity, the secrets file, and each secret that can be drawn at random.
 
     What exists is left alone, and so a second run makes nothing. `extra` are secrets that the caller
     knows, stored where they are missing. `recipients` (`age1...` or SSH public keys) may open the file from
-    now on beside the identity.
+    now on beside the identity. `own_identity=False` makes no identity file: the environment has one.
 
     Raises:
         SecretError: the file exists and cannot be opened, or something cannot be written.
     """
     vault = Vault(file, identity, environ)
-    identity_made = not identity.exists()
+    identity_made = own_identity and not identity.exists()
     if identity_made:
         make_identity(identity)
     wanted = required(fleet, roles)
     with vault.changing() as content:
+        before, opened_by = set(content.secrets), list(content.recipients)
         if not content.recipients:
-            add_recipients(
-                content, (recipient_of(one) for where, one in vault.identities() if where == str(identity))
-            )
+            ours = [(where == str(identity), recipient_of(one)) for where, one in vault.identities()]
+            add_recipients(content, (one for is_file, one in ours if is_file or not own_identity))
         add_recipients(content, recipients)
-        before = set(content.secrets)
         for name, value in (extra or {}).items():
             content.secrets.setdefault(name, normalised(value))
         for one in wanted:
@@ -170,7 +172,8 @@ def initialise(
                 content.secrets[one.name] = one.make()
         by_hand = tuple(one for one in wanted if one.name not in content.secrets)
         made = tuple(sorted(set(content.secrets) - before))
-    return Initialised(identity_made, made, by_hand)
+        added = tuple(one for one in content.recipients if one not in opened_by)
+    return Initialised(identity_made, added, made, by_hand)
 
 
 def password() -> str:

@@ -146,7 +146,7 @@ def test_several_mistakes_at_once(changes: list[tuple[Where, object]]):
     for where, value in changes:
         try:
             data = mutated(where, lambda holder, key, value=value: holder.__setitem__(key, value), data)
-        except (TypeError, IndexError, KeyError):  # an earlier change took the place away
+        except (TypeError, AttributeError, IndexError, KeyError):  # an earlier change took the place away
             continue
     outcome(as_yaml(data))
 

@@ -1,0 +1,5 @@
+"""`python -m mailwright`: the command line."""
+
+from mailwright.command.main import main
+
+main()
