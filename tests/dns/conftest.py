@@ -83,6 +83,7 @@ class Knot:
     port: int
     process: subprocess.Popen[bytes]
     key: str = KEY
+    read_key: str = READ_KEY
     fleet_zones: tuple[str, ...] = FLEET_ZONES
 
     def target(self, zone: str) -> Target:
@@ -181,7 +182,7 @@ _used: dict[str, int] = {}
 
 
 def _fresh(kind: str) -> str:
-    _used[kind] = _used.get(kind, -1) + 1
+    _used[kind] = _used.get(kind, 0) + 1
     return f"{kind}{_used[kind]}.example."
 
 
