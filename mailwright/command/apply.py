@@ -93,7 +93,7 @@ def _shown(events: Iterator[Event], console: Console, status: Status) -> Iterato
 def _summary(results: dict[str, MachineResult]) -> None:
     width = max(map(len, results))
     for result in results.values():
-        counts = f"{result.changed} changed, {result.unchanged} as they were"
+        counts = f"{result.changed} changed, {result.unchanged} unchanged"
         verdict = "failed" if result.problem else "ok"
         say(f"{result.name:{width}}  {verdict:6}  {counts}  ({result.seconds:.1f} s)")
 

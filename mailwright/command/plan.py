@@ -78,7 +78,7 @@ def show(machines: Sequence[MachinePlan], zones: Plans | None) -> None:
             problem(f"{machine.name}  cannot be planned: {machine.problem}")
             continue
         todo = f"{len(machine.changes)} to change" if machine.changes else "nothing to do"
-        say(f"{machine.name}  {todo}, {machine.unchanged} operations as they are", "bold")
+        say(f"{machine.name}  {todo}, {machine.unchanged} unchanged", "bold")
         for operation, details in machine.changes:
             say(f"  {operation}", "yellow")
             for line in details.splitlines():
