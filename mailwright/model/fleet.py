@@ -53,12 +53,15 @@ class Rfc2136(Model):
     """A DNS server that takes signed updates (RFC 2136, RFC 8945)."""
 
     type: Literal["rfc2136"]
+    """Signed dynamic updates: BIND, Knot, PowerDNS and others."""
     server: Address
     """The primary server, by address: updates must not depend on the names they publish."""
     port: int = Field(default=53, ge=1, le=65535)
+    """Of the server, TCP."""
     key_name: DnsName
     """The TSIG key's name as the server knows it."""
     algorithm: Literal["hmac-sha256", "hmac-sha512"] = "hmac-sha256"
+    """The TSIG key's algorithm (RFC 8945 6)."""
     key: SecretName
     """Name of the secret that holds the base64 key."""
 
@@ -135,6 +138,7 @@ class Sender(Model):
     """A submission login. Its password is the secret `submission/LOGIN`."""
 
     login: Annotated[str, Field(pattern=names.LOGIN, max_length=64)]
+    """The SASL user name."""
     addresses: tuple[Annotated[str, AfterValidator(names.sender)], ...] = Field(min_length=1)
     """Envelope senders the login may use: `name@domain`, or `@domain` for all of a domain."""
 
@@ -142,8 +146,10 @@ class Sender(Model):
 class Ssh(Model):
     """How the operator reaches a machine."""
 
-    user: str = "root"
+    user: Annotated[str, Field(pattern=names.ACCOUNT)] = "root"
+    """Root, or an account that may use sudo without a password."""
     port: int = Field(default=22, ge=1, le=65535)
+    """Where sshd listens."""
     address: Annotated[str, AfterValidator(names.ssh_address)] | None = None
     """Default: the machine's first address."""
     key: str | None = None
@@ -163,7 +169,9 @@ class Machine(Model):
     debian: Literal[12, 13] = 13
     """The Debian release it runs; a machine that runs another is refused, not upgraded."""
     ipv4: IPv4 | None = None
+    """Where mail leaves from and arrives over IPv4. At least one of `ipv4` and `ipv6` is a must."""
     ipv6: IPv6 | None = None
+    """The same over IPv6. Leave it out unless its PTR record can be set: providers refuse mail without."""
     ssh: Ssh = Ssh()
     labels: tuple[Slug, ...] = ()
     """Groups of your own making: `--limit LABEL`."""
@@ -185,6 +193,7 @@ class Defaults(Model):
     """What every machine has unless it says otherwise."""
 
     debian: Literal[12, 13] | None = None
+    """The Debian release of machines that name none."""
     ssh: Ssh | None = None
     """A machine's own `ssh` wins key by key."""
     roles: dict[Slug, dict[str, Any]] = Field(default_factory=dict)

@@ -87,8 +87,10 @@ def _fleet(document: Document, file: Path, roles: Sequence[Role]) -> Fleet:
 
 
 def _lines(document: Document, found: Iterable[Found]) -> list[str]:
-    unique = {(document.line(where), document.mistake(where, what)) for where, what in found}
-    return [line for _, line in sorted(unique)]
+    # What an alias repeats is one mistake, at the first place that has it.
+    unique = {(document.identity(where), what): where for where, what in reversed(list(found))}
+    lines = {(document.line(where), document.mistake(where, what)) for (_, what), where in unique.items()}
+    return [line for _, line in sorted(lines)]
 
 
 def _of_roles(data: dict[str, Any], roles: Sequence[Role]) -> Iterable[Found]:

@@ -15,7 +15,6 @@ from mailwright.model.names import PATTERNS
 from mailwright.model.yamlfile import Where, quote
 
 _FEW = 20  # as many words as one takes in at a glance
-_LINE = 400
 Found = tuple[Where, str]
 """A mistake before it is put on a line: where, and what."""
 
@@ -102,13 +101,13 @@ def _sentence(one: _Located, model: type[BaseModel]) -> str:
         return "unknown key" + suggestion(str(one.where[-1]), _fields(model, one.where[:-1]))
     if kind in ("value_error", "assertion_error"):
         reason = str(context.get("error", error["msg"]))
-        return _one_line(reason.replace(str(value), quote(value)) if str(value) else reason)
+        return reason.replace(str(value), quote(value)) if str(value) else reason
     if kind == "string_pattern_mismatch":
         pattern = str(context["pattern"])
         return PATTERNS.get(pattern, f"must look like {pattern}") + _shown(value)
     if kind in _WORDINGS:
-        return _one_line(_WORDINGS[kind](context) + _shown(value))
-    return _one_line(_unknown(error) + _shown(value))
+        return _WORDINGS[kind](context) + _shown(value)
+    return _unknown(error) + _shown(value)
 
 
 def _length(verb: str, key: str) -> Callable[[Mapping[str, Any]], str]:
@@ -183,12 +182,6 @@ def _shown(value: object) -> str:
     if isinstance(value, bool):
         return f": {str(value).lower()}"
     return f": {quote(value)}" if isinstance(value, (str, int, float)) else ""
-
-
-def _one_line(text: str) -> str:
-    text = " ".join(text.split())
-    text = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return text if len(text) <= _LINE else text[:_LINE] + "..."
 
 
 def _fields(model: type[BaseModel], where: Sequence[str | int]) -> list[str]:

@@ -28,11 +28,13 @@ SLUG: Final = r"^[a-z][a-z0-9-]{0,30}$"
 SECRET: Final = r"^[a-z0-9][a-z0-9._/@-]*$"  # noqa: S105 - the shape of a name
 LOGIN: Final = r"^[a-z0-9][a-z0-9._-]*$"
 LAB: Final = r"^[a-z][a-z0-9]{0,7}$"
+ACCOUNT: Final = r"^[a-z_][a-z0-9_-]{0,31}$"
 
 PATTERNS: Final = {
     SLUG: "not a name (a lower-case letter, then letters, digits and hyphens, at most 31)",
     SECRET: "not a secret's name (lower-case letters, digits and . _ / @ -)",
     LOGIN: "not a login (lower-case letters, digits and . _ -)",
+    ACCOUNT: "not an account (lower-case letters, digits and _ -, at most 32)",
     LAB: "not a lab's name (a lower-case letter, then letters and digits, at most 8)",
 }
 """What a value is said to be that does not match the pattern."""

@@ -25,7 +25,7 @@ MAX_BYTES = 2 * 1024 * 1024
 MAX_VALUES = 250_000
 """Values after aliases are followed: the "billion laughs" bomb has 10^9 in ten lines."""
 
-_SHOWN = 80
+_SHOWN, _LINE = 80, 400
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "value")}
@@ -60,17 +60,26 @@ class Document:
     lines: dict[Where, int] = field(default_factory=dict)
     keys: dict[Where, int] = field(default_factory=dict)
     """The line of the key of a value, where it has one."""
+    nodes: dict[Where, int] = field(default_factory=dict)
+    """The same number for places that aliases make one and the same value."""
 
     def line(self, where: Where) -> int:
         """The line of a value, counted from 1; of what encloses it where the value is missing."""
-        while where and where not in self.lines:
-            where = where[:-1]
-        return self.lines.get(where, 1)
+        return self.lines.get(self._known(where), 1)
 
     def mistake(self, where: Where, what: str) -> str:
         """One mistake as the operator reads it: `file:line: where: what`."""
         place = f"{show(where)}: " if where else ""
-        return f"{self.name}:{self.line(where)}: {place}{what}"
+        return f"{self.name}:{self.line(where)}: {place}{one_line(what)}"
+
+    def identity(self, where: Where) -> int:
+        """What is equal for two places exactly when an alias makes them one."""
+        return self.nodes.get(self._known(where), 0)
+
+    def _known(self, where: Where) -> Where:
+        while where and where not in self.lines:
+            where = where[:-1]
+        return where
 
 
 def show(where: Where) -> str:
@@ -93,6 +102,13 @@ def quote(value: object) -> str:
     text = str(value)
     text = text.encode("unicode_escape").decode() if not text.isprintable() else text
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
+
+
+def one_line(text: str) -> str:
+    """A sentence without line breaks and control characters, whatever values it quotes."""
+    text = " ".join(text.split())
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if len(text) <= _LINE else text[:_LINE] + "..."
 
 
 def display(path: Path) -> str:
@@ -217,6 +233,7 @@ class _Reader:
         key_line = self.document.keys.get(where)
         plain = isinstance(node, ScalarNode) and node.value != ""
         self.document.lines[where] = _line(node) if plain or key_line is None else key_line
+        self.document.nodes[where] = id(node)
         if isinstance(node, MappingNode) and self._tagged(node, where, "map"):
             return self.mapping(node, where)
         if isinstance(node, SequenceNode) and self._tagged(node, where, "seq"):

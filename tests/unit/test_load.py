@@ -207,6 +207,14 @@ def test_a_mistake_in_defaults_is_said_once_however_many_machines_inherit_it(fil
     ]
 
 
+def test_a_mistake_that_an_alias_repeats_is_said_once(file: Path):
+    text = changed("{ base: {}, postfix: { relay: true } }", "&all { base: {}, postfix: { rely: true } }")
+    text = text[: text.rindex("    roles:")] + "    roles: *all\n"
+    assert mistakes(file, text) == [
+        "fleet.yaml:28: machines[0].roles.postfix.rely: unknown key; did you mean relay?"
+    ]
+
+
 def test_defaults_of_a_role_that_no_machine_has_are_checked_too(file: Path):
     text = FLEET.replace("    postfix: { limit: 5 }", "    postfix: { limit: 5 }\n    bse: {}")
     assert mistakes(file, text) == [
