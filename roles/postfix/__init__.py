@@ -1,0 +1,180 @@
+"""Postfix as a sending host: submission for the fleet's logins, port 25 for what comes back, and delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from mailwright.converge import operations as op
+from mailwright.model import names
+from mailwright.model.errors import NeedsError
+from mailwright.model.fleet import Domain, Slug
+from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Port, Unit, User
+from mailwright.model.role import Check, Context, Role, Settings
+from mailwright.render import render
+from roles.postfix import behaviour
+from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
+
+HOME = "/etc/postfix"
+MAIL = "/var/mail/inbound"
+"""Maildirs of what comes back: DOMAIN/NAME/."""
+MAIL_USER = User("inbound", uid=825, gid=825, home=MAIL)
+# virtual(8) takes numbers only, and backups restore owners by number.
+
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[smhdw]$")]
+
+
+class PostfixSettings(Settings):
+    """What differs from one sending host to another."""
+
+    submission: bool = True
+    """Take mail from the fleet's logins on 587 (STARTTLS) and 465 (TLS)."""
+    submission_audience: Slug = "public"
+    """Who may reach those ports: `public`, `fleet`, `admin` or a named network."""
+    inbound: bool | None = None
+    """Take mail from the world on 25. Default: if a domain names this machine in its `mx`."""
+    accept: tuple[Annotated[str, AfterValidator(names.sender)], ...] = ()
+    """Addresses whose mail is kept in a Maildir, beside those of the logins: `name@domain` takes
+    `name+anything@domain` too, `@domain` takes whatever there is no address for."""
+    blocklists: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+(=[0-9.;\[\]]+)?(\*-?[0-9]+)?$")], ...] = ()
+    """DNS blocklists for port 25, as postscreen writes them: `zen.spamhaus.org*3`. A sum of 3 is refused."""
+    message_size: int = Field(default=26_214_400, ge=65_536, le=1_073_741_824)
+    """Octets of a message, attachments encoded: 25 MiB is what the large mailbox providers take."""
+    recipients: int = Field(default=1000, ge=100, le=100_000)
+    """Recipients of one message; RFC 5321 section 4.5.3.1.8 asks for 100 at least."""
+    queue_lifetime: Duration = "3d"
+    """How long mail is tried before it goes back to its sender."""
+    bounce_lifetime: Duration = "1d"
+    """How long that is tried."""
+    deliveries: int = Field(default=200, ge=10, le=5000)
+    """Deliveries to the world at a time."""
+
+
+def needs(ctx: Context[PostfixSettings]) -> Needs:
+    """Postfix, its ports and its certificate.
+
+    Raises:
+        NeedsError: mail would be submitted and nobody could check the passwords.
+    """
+    settings, machine = ctx.settings, ctx.machine
+    if settings.submission and "dovecot" not in machine.roles:
+        raise NeedsError(
+            f"{machine.name}: the role postfix checks submission passwords by the role dovecot, which the"
+            " machine lacks; give it to the machine, or set `submission: false`"
+        )
+    directory = _certificate(ctx).directory
+    submission = partial(Port, proto="tcp", audience=settings.submission_audience)
+    ports = (
+        *((Port(25, "tcp", "public", "mail from the world"),) if _inbound(ctx) else ()),
+        *((submission(587, reason="submission"),) if settings.submission else ()),
+        *((submission(465, reason="submission over TLS"),) if settings.submission else ()),
+    )
+    return Needs(
+        packages=(Package("postfix"),),
+        users=(MAIL_USER,),
+        units=(
+            Unit(
+                _UNITS[machine.debian],
+                reads=(HOME, f"{directory}/fullchain.pem", f"{directory}/privkey.pem"),
+                reload=True,
+            ),
+            # Postfix in its chroot has a copy of /etc/resolv.conf; Debian's unit renews it.
+            Unit("postfix-resolvconf.path"),
+        ),
+        ports=ports,
+        backups=(
+            BackupPath("/var/spool/postfix", "mail that is accepted and not yet delivered", "short"),
+            BackupPath(MAIL, "bounces and replies"),
+        ),
+        certificates=(_certificate(ctx),),
+    )
+
+
+# Debian 12 runs Postfix as an instance of a template, and postfix.service there does nothing.
+_UNITS = {12: "postfix@-.service", 13: "postfix.service"}
+
+
+def _certificate(ctx: Context[PostfixSettings]) -> Certificate:
+    return Certificate("smtp", (ctx.machine.fqdn,))
+
+
+def _domains(ctx: Context[PostfixSettings]) -> tuple[Domain, ...]:
+    """Whose mail the machine takes."""
+    return ctx.fleet.mail_for(ctx.machine.name) if _inbound(ctx) else ()
+
+
+def _inbound(ctx: Context[PostfixSettings]) -> bool:
+    if ctx.settings.inbound is not None:
+        return ctx.settings.inbound
+    return bool(ctx.fleet.mail_for(ctx.machine.name))
+
+
+def files(ctx: Context[PostfixSettings]) -> Needs:
+    """main.cf, master.cf and their tables; all are plain text that needs no compilation."""
+    common = {
+        "settings": ctx.settings,
+        "inbound": _inbound(ctx),
+        "host": ctx.machine.fqdn.bare,
+        "chains": _chains(ctx),
+    }
+    addresses = Addresses.of(ctx.fleet, _domains(ctx), ctx.settings.accept)
+    texts = {
+        "main.cf": render(
+            "postfix/main.cf.j2",
+            machine=ctx.machine,
+            origin=_origin(ctx),
+            certificate=_certificate(ctx).directory,
+            domains=[d.name.bare for d in addresses.domains],
+            mail=MAIL,
+            mail_user=MAIL_USER,
+            **common,
+        ),
+        "master.cf": render("postfix/master.cf.j2", **common),
+        "aliases": render("postfix/aliases.j2", forwarded=FORWARDED, owner=ctx.fleet.owner.postmaster),
+        "virtual": render("postfix/virtual.j2", forwards=addresses.forwards),
+        "mailboxes": render("postfix/mailboxes.j2", mailboxes=addresses.mailboxes),
+        "senders": render("postfix/senders.j2", rights=rights(ctx.fleet)),
+        "forged": render("postfix/forged.j2", names=only_ours(ctx.fleet)),
+        "fleet.cidr": render("postfix/fleet.cidr.j2", machines=ctx.fleet.with_role("postfix")),
+        "submission_headers": render("postfix/submission_headers.j2", host=ctx.machine.fqdn.bare),
+    }
+    return Needs(
+        directories=(
+            Directory(HOME),
+            Directory(MAIL, owner=MAIL_USER.name, group=MAIL_USER.name, mode=0o750),
+        ),
+        files=tuple(File(f"{HOME}/{name}", content) for name, content in texts.items()),
+    )
+
+
+def _origin(ctx: Context[PostfixSettings]) -> str:
+    """The domain of mail that the machine itself writes: one that can take the answer, or its own name."""
+    able = [d.name.bare for d in ctx.fleet.domains if d.mx]
+    host = ctx.machine.fqdn.bare
+    around = sorted((d for d in able if host == d or host.endswith(f".{d}")), key=len)
+    return around[-1] if around else able[0] if able else host
+
+
+def _chains(ctx: Context[PostfixSettings]) -> dict[str, list[list[str]]]:
+    """The milters of each stage: one chain a lane."""
+    lanes: dict[str, dict[int, list[str]]] = {"submission": {}, "inbound": {}}
+    for milter in ctx.merged.milters:
+        lanes[milter.stage].setdefault(milter.lane, []).append(milter.address)
+    return {stage: [chain for _, chain in sorted(by_lane.items())] for stage, by_lane in lanes.items()}
+
+
+def apply(ctx: Context[PostfixSettings]) -> None:
+    """Exchange the configuration once Postfix has read all of it without complaint."""
+    op.files(ctx, validate=behaviour.VALIDATE)
+    op.units(ctx)
+
+
+def checks(ctx: Context[PostfixSettings]) -> Iterable[Check]:
+    """How the machine behaves on each of its ports."""
+    return behaviour.checks(ctx.machine, inbound=_inbound(ctx), submission=ctx.settings.submission)
+
+
+ROLE = Role("postfix", PostfixSettings, apply, needs=needs, files=files, checks=checks)

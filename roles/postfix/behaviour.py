@@ -1,0 +1,157 @@
+"""What Postfix must be seen to do: before its configuration is exchanged, and ever after."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mailwright.model.fleet import Machine
+from mailwright.model.role import Check, Result
+
+# Postfix's own check says little: it exits 0 for a parameter that nobody knows, or a table that is not
+# there. So whatever a tool has to complain of counts. smtpd -S reads the configuration as the servers
+# on the ports will and parses every restriction list; postmap reads every table.
+VALIDATE = r"""
+c={root}/etc/postfix
+d=$(postconf -c $c -h daemon_directory) || exit 1
+complaints=$({
+  postconf -c $c -n >/dev/null
+  postconf -c $c -M >/dev/null
+  postconf -c $c -P >/dev/null
+  for program in $(postconf -c $c -M | awk '{ print $8 }' | sort -u); do
+    [ -x "$d/$program" ] || echo "master.cf: there is no program $program"
+  done
+  for table in texthash:$c/aliases texthash:$c/virtual texthash:$c/mailboxes texthash:$c/senders \
+    texthash:$c/forged cidr:$c/fleet.cidr regexp:$c/submission_headers; do
+    postmap -c $c -q 192.0.2.1 $table >/dev/null
+  done
+  printf 'QUIT\r\n' | MAIL_CONFIG=$c MAIL_LOGTAG=validate timeout 20 "$d/smtpd" -S >/dev/null ||
+    echo 'smtpd does not start with this configuration'
+} 2>&1)
+[ -z "$complaints" ] || { printf '%s\n' "$complaints" >&2; exit 1; }
+"""
+
+
+def checks(machine: Machine, *, inbound: bool, submission: bool) -> Iterable[Check]:
+    """Every port of the machine, by what it says to a client on the machine itself."""
+    host = machine.fqdn.bare
+    yield _effective(host)
+    yield _no_complaints()
+    yield _resolver()
+    yield _queue()
+    if inbound:
+        yield _dialogue("port 25 greets, offers TLS and no login", 25, host, offers=("STARTTLS",))
+    if submission:
+        yield _dialogue("587 greets, offers TLS and no login before it", 587, host, offers=("STARTTLS",))
+        yield _session(587, host, "-starttls smtp")
+        yield _session(465, host, "")
+        yield from (_old_tls(port, options) for port, options in ((587, "-starttls smtp"), (465, "")))
+
+
+def _effective(host: str) -> Check:
+    wanted = {
+        "myhostname": host,
+        "smtp_helo_name": host,
+        "smtpd_relay_restrictions": "reject",
+        "smtpd_forbid_bare_newline": "reject",
+        "smtpd_tls_auth_only": "yes",
+        "disable_vrfy_command": "yes",
+        "milter_default_action": "tempfail",
+    }
+
+    def judge(result: Result) -> str | None:
+        seen = dict(line.split(" = ", 1) for line in result.stdout.splitlines() if " = " in line)
+        wrong = [f"{name} is {seen.get(name)!r}" for name, value in wanted.items() if seen.get(name) != value]
+        return "; ".join(wrong) or None
+
+    return Check("the settings are in force", f"postconf -x {' '.join(wanted)}", judge, "mailwright apply")
+
+
+def _no_complaints() -> Check:
+    def judge(result: Result) -> str | None:
+        return result.stdout.strip().splitlines()[0] if result.stdout.strip() else None
+
+    command = "{ postconf -n; postconf -M; postconf -P; } 2>&1 >/dev/null"
+    return Check("the configuration has no mistakes", command, judge, "mailwright apply")
+
+
+def _resolver() -> Check:
+    def judge(result: Result) -> str | None:
+        return None if result.status == 0 else "its chroot names other name servers"
+
+    command = "cmp -s /etc/resolv.conf /var/spool/postfix/etc/resolv.conf"
+    return Check("resolves names as the machine does", command, judge, "systemctl restart postfix")
+
+
+def _queue() -> Check:
+    def judge(result: Result) -> str | None:
+        return None if result.status == 0 else f"the queue cannot be read: {result.stderr.strip()}"
+
+    return Check(
+        "the queue is served", "postqueue -j >/dev/null && postfix status", judge, "systemctl status postfix"
+    )
+
+
+# A dialogue from bash: the words of a client that takes its turns, and what the server said to each.
+_TALK = r"""timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}
+answer() {{
+  while IFS= read -r -t 15 line <&3; do
+    printf "%s\n" "$line"
+    case $line in ???-*) ;; *) break ;; esac
+  done
+}}
+answer; {words}'"""
+
+
+def _dialogue(name: str, port: int, host: str, offers: tuple[str, ...]) -> Check:
+    words = "; ".join(
+        f'printf "{line}\\r\\n" >&3; answer'
+        for line in (
+            "EHLO localhost",
+            "VRFY root",
+            "MAIL FROM:<>",
+            "RCPT TO:<stranger@example.net>",
+            "QUIT",
+        )
+    )
+
+    def judge(result: Result) -> str | None:
+        said = result.stdout.replace("\r", "")
+        features = re.findall(r"^250[- ](\S+)", said, re.MULTILINE)
+        if not re.search(rf"^220[ -]{re.escape(host)} ESMTP", said, re.MULTILINE):
+            return f"its greeting is {said.splitlines()[0] if said else result.stderr.strip()!r}"
+        if missing := [feature for feature in offers if feature not in features]:
+            return f"it does not offer {', '.join(missing)}"
+        if "AUTH" in features:
+            return "it offers AUTH without TLS"
+        if re.search(r"^25[0-2] .*root", said, re.MULTILINE):
+            return "it answers VRFY"
+        return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
+
+    return Check(name, _TALK.format(port=port, words=words), judge, "mailwright apply")
+
+
+def _session(port: int, host: str, options: str) -> Check:
+    def judge(result: Result) -> str | None:
+        said = result.stdout
+        if "AUTH PLAIN" not in said:
+            return f"it offers no AUTH PLAIN within TLS: {result.stderr.strip()[-200:]}"
+        found = re.search(r"subject=.*?CN ?= ?(\S+)", said)
+        return None if found is None or found[1] == host else f"its certificate is {found[1]}'s"
+
+    command = (
+        "{ printf 'EHLO localhost\\r\\n'; sleep 1; printf 'QUIT\\r\\n'; } | timeout 20"
+        f" openssl s_client -crlf -connect 127.0.0.1:{port} {options} -ign_eof 2>&1"
+    )
+    return Check(f"{port} takes logins within TLS", command, judge, "systemctl status dovecot")
+
+
+def _old_tls(port: int, options: str) -> Check:
+    def judge(result: Result) -> str | None:
+        return "it speaks TLS 1.1" if "Cipher is (NONE)" not in result.stdout else None
+
+    command = (
+        f"timeout 20 openssl s_client -connect 127.0.0.1:{port} {options} -tls1_1"
+        " -cipher DEFAULT@SECLEVEL=0 </dev/null 2>&1"
+    )
+    return Check(f"{port} refuses TLS below 1.2", command, judge, "mailwright apply")
