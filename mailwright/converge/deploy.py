@@ -1,0 +1,54 @@
+"""A whole run: what every machine needs once, then its roles, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyinfra.context import ctx_host
+
+from mailwright.converge import machine, session
+from mailwright.converge.inventory import FLEET_FILE, InventoryError, site_of
+from mailwright.converge.remote import Redactor
+from mailwright.converge.session import Session
+from mailwright.model.errors import MailwrightError
+from mailwright.model.role import Role
+
+
+def deploy(roles: Sequence[Role]) -> None:
+    """Bring the machine that pyinfra is working on to what its roles need.
+
+    Called by deploy.py, once for each host. `roles` are all there are, in order.
+
+    Raises:
+        InventoryError: the machine's desired state cannot be computed, for instance for want of a secret.
+    """
+    own = _begin(roles)
+    if not machine.accept():
+        return
+    machine.recover(name="machine: clean up after an interrupted run")
+    machine.users(packages_are_there=False, name="machine: users")
+    machine.packages(name="machine: packages")
+    machine.users(packages_are_there=True, name="machine: groups that packages brought")
+    machine.sysctls(name="machine: kernel settings")
+    # pyinfra tells operations apart by the lines that called them, and by this loop's position. It must
+    # be the same loop on every host, or one role's operation would be merged with another's.
+    for role in own.host.loop(roles):
+        if role.name in own.plan.contexts:
+            role.apply(own.plan.contexts[role.name])
+    machine.late_units(name="machine: units that read what came later")
+
+
+def _begin(roles: Sequence[Role]) -> Session:
+    host = ctx_host.get()
+    try:
+        site = site_of(host.data.get(FLEET_FILE), tuple(roles))
+        plan = site.plan(site.fleet.machine(host.name))
+        own = session.begin(host, plan, Redactor.of(site.secrets, plan.merged))
+    except MailwrightError as e:
+        raise InventoryError(f"{host.name}: {e}") from None
+    # The roles' shell tests belong into the first look at the host, so they are collected beforehand.
+    own.rehearsing = True
+    for role in plan.roles:
+        role.apply(plan.contexts[role.name])
+    own.rehearsing = False
+    return own
