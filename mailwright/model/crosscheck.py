@@ -13,6 +13,13 @@ from mailwright.model.yamlfile import Where, show
 AUDIENCES = ("public", "fleet", "local")
 """Firewall audiences that mean something by themselves; `networks` names the others."""
 
+_GROUPS = {
+    "all": "every machine",
+    "self": "something to pyinfra",
+    "debian-12": "the machines with Debian 12",
+    "debian-13": "the machines with Debian 13",
+}
+"""Groups that every inventory has, and what they mean to `--limit`."""
 _PRIVATE = tuple(
     ip_network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7")
 )
@@ -206,19 +213,14 @@ def _lab(fleet: Fleet) -> Iterator[Found]:
 
 def _groups(fleet: Fleet, role_names: frozenset[str]) -> Iterator[Found]:
     """Roles and labels are groups in pyinfra, and `--limit` takes groups and machines alike."""
-    roles = role_names | {role for m in fleet.machines for role in m.roles}
-    names = {m.name: ("machines", i) for i, m in reversed(list(enumerate(fleet.machines)))}
+    taken = _GROUPS | {
+        role: f"the machines with the role {role}"
+        for role in role_names.union(*(machine.roles for machine in fleet.machines))
+    }
+    names = {m.name: show(("machines", i)) for i, m in reversed(list(enumerate(fleet.machines)))}
     for i, machine in enumerate(fleet.machines):
-        if machine.name == "all" or machine.name in roles:
-            meaning = (
-                "every machine" if machine.name == "all" else f"the machines with the role {machine.name}"
-            )
-            yield ("machines", i, "name"), f"{machine.name} means {meaning} in --limit; choose another name"
+        if machine.name in taken:
+            yield ("machines", i, "name"), f"{machine.name} means {taken[machine.name]}; choose another name"
         for j, label in enumerate(machine.labels):
-            where: Where = ("machines", i, "labels", j)
-            if label == "all":
-                yield where, "all means every machine in --limit; choose another label"
-            elif label in roles:
-                yield where, f"{label} is a role, and already a group in --limit; choose another label"
-            elif label in names:
-                yield where, f"{label} is the machine {show(names[label])}; choose another label"
+            if meaning := taken.get(label) or names.get(label):
+                yield ("machines", i, "labels", j), f"{label} means {meaning}; choose another label"
