@@ -199,6 +199,8 @@ def _units(
                     remains=block.get("RemainAfterExit") == "yes",
                     began=began,
                     taken=stamp.mtime if stamp else None,
+                    skipped=block.get("ConditionResult") == "no"
+                    and block.get("ConditionTimestampMonotonic", "0") != "0",
                 ),
             )
 

@@ -37,6 +37,8 @@ UNIT_PROPERTIES = (
     "Result",
     "InactiveExitTimestamp",
     "InactiveExitTimestampMonotonic",
+    "ConditionResult",
+    "ConditionTimestampMonotonic",
 )
 
 # Everything stands in one compound command: a shell that gets half of the text, because the

@@ -99,6 +99,9 @@ class UnitState:
     `None`: not since boot."""
     taken: float | None
     """When it last began a successful reload by us."""
+    skipped: bool = False
+    """A condition in its unit file did not hold when it was last to start (systemd.unit(5), Conditions):
+    a clock that a container may not set, for example. systemd counts that as success, and so do we."""
 
     @property
     def exists(self) -> bool:

@@ -112,7 +112,7 @@ def unit(need: Unit, seen: Observation) -> Fault | None:
     if state is None or not state.exists:
         return Fault("a unit", "systemd knows none")
     faults = [(wanted, found) for wanted, found in _unit_faults(need, state)]
-    late = _newer(need, state, seen) if need.running and not faults else None
+    late = _newer(need, state, seen) if need.running and not state.skipped and not faults else None
     if late:
         faults.append(("its present configuration taken", f"{late} changed after it was read"))
     return _joined(faults)
@@ -125,7 +125,7 @@ def _unit_faults(need: Unit, state: UnitState) -> Iterator[tuple[str, str]]:
         yield "not enabled", state.file_state
     # A oneshot that does not stay active has done its work when its last run went well.
     done = state.type == "oneshot" and not state.remains and state.began is not None
-    if need.running and not (state.running or done):
+    if need.running and not (state.running or done or state.skipped):
         yield "running", f"{state.active} ({state.sub}, result {state.result or 'unknown'})"
     if need.running and state.result not in ("success", ""):
         yield "last run successful", f"result {state.result}"
