@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from maildns.authority import Missing, wait_until_served
 from maildns.errors import MaildnsError
+from maildns.order import by_unit, only_removes
 from maildns.plan import ZonePlan, plan_zone
 from maildns.planfile import Choices, digest
 from maildns.provider import Provider, Snapshot
-from maildns.records import RRset
+from maildns.records import RrKey, RRset
 from maildns.rfc2136 import Rfc2136
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
@@ -35,6 +36,9 @@ class Plans:
     by_hand: tuple[RRset, ...]
     providers: Mapping[str, str]
     """Zone to the fleet file's name of its provider."""
+
+    kept: Mapping[str, frozenset[RrKey]] = field(default_factory=dict)
+    """Zone to the sets that are left for later: a second plan may still want to change those."""
 
     @property
     def changed(self) -> bool:
@@ -71,8 +75,23 @@ def plan_site(site: Site, choices: Choices = ALL) -> Plans:
     return Plans(plans, by_hand, {zone.name: zone.provider for zone in zones})
 
 
+def without_removals(plans: Plans) -> Plans:
+    """The part of a plan that adds and replaces; what only goes is `kept` for later.
+
+    Machines that are about to change need the one beforehand, and may need the other until afterwards.
+    """
+    zones: list[ZonePlan] = []
+    kept: dict[str, frozenset[RrKey]] = {}
+    for plan in plans.zones:
+        units = by_unit(plan.changes).values()
+        now = [c for unit in units if not only_removes(unit, plan.zone) for c in unit]
+        kept[plan.zone] = frozenset(c.key for c in plan.changes) - {c.key for c in now}
+        zones.append(replace(plan, changes=tuple(now)))
+    return replace(plans, zones=tuple(zones), kept=kept)
+
+
 def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say = lambda _: None) -> None:
-    """Publish, plan again, which must find nothing to do, and ask every authoritative server.
+    """Publish, plan again, which may find only what is kept, and ask every authoritative server.
 
     Zones are published one after the other; when one fails, the next plan is what is left.
 
@@ -87,13 +106,19 @@ def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say =
             provider_of(site, plans.providers[plan.zone]).apply(plan.zone, plan.changes, plan.etag)
         say(f"published {plan.zone}")
     after = plan_site(site, Choices(only=tuple(plan.zone for plan in plans.zones)))
-    if after.changed or after.blocked:
-        left = ", ".join(p.zone for p in after.zones if p.changes or p.blocked)
-        raise DnsError(f"published, but a second plan is not empty for {left}; look at it with `dns plan`")
+    left = [p.zone for p in after.zones if p.blocked or _keys(p) - plans.kept.get(p.zone, frozenset())]
+    if left:
+        raise DnsError(
+            f"published, but a second plan is not empty for {', '.join(left)}; look at it with `dns plan`"
+        )
     missing = [m for plan in todo for m in _unserved(site, plan, deadline, say)]
     if missing:
         lines = "; ".join(f"{m.key[0]} {m.key[1]}: {m.why}" for m in missing)
         raise DnsError(f"published, but not served everywhere within {deadline:g} s: {lines}")
+
+
+def _keys(plan: ZonePlan) -> frozenset[RrKey]:
+    return frozenset(change.key for change in plan.changes)
 
 
 def provider_of(site: Site, name: str) -> Provider:

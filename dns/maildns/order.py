@@ -25,14 +25,20 @@ def by_unit(changes: Iterable[Change]) -> dict[str, list[Change]]:
     return units
 
 
+def only_removes(unit: Iterable[Change], zone: str) -> bool:
+    """Whether a unit takes values away and brings none, its marker aside."""
+    real = [c for c in unit if not is_marker_name(c.key[0], zone)]
+    return any(lost(c) for c in real) and not any(gained(c) for c in real)
+
+
 def _rank(unit: list[Change], zone: str) -> tuple[str, bool]:
     real = [c for c in unit if not is_marker_name(c.key[0], zone)]
     points = any(c.key[1] in _POINTERS for c in real)
     if not any(lost(c) for c in real):
         return ("1 adds", points)
-    if any(gained(c) for c in real):
-        return ("2 replaces", points)
-    return ("3 removes", not points)
+    if only_removes(real, zone):
+        return ("3 removes", not points)
+    return ("2 replaces", points)
 
 
 def lost(change: Change) -> frozenset[str]:

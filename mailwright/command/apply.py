@@ -17,7 +17,7 @@ from mailwright.converge.events import Event
 from mailwright.model.errors import DnsError
 from mailwright.model.select import select
 from mailwright.model.site import Site
-from mailwright.publish import Plans, apply_plans, plan_site
+from mailwright.publish import Plans, apply_plans, plan_site, without_removals
 
 app = typer.Typer(pretty_exceptions_enable=False)
 
@@ -31,8 +31,9 @@ def apply(
 ) -> int:
     """Show the plan, ask, publish the DNS, then change the machines.
 
-    The DNS comes first: a machine must not sign with a key or greet with a name that the world cannot
-    look up. Exit status: 0 done or nothing to do, 1 a machine or a zone failed.
+    What the DNS gains comes before the machines: none may sign with a key or greet with a name that the
+    world cannot look up. What it loses goes after them. Exit status: 0 done or nothing to do, 1 a
+    machine or a zone failed.
     """
     site = open_site(inventory)
     names = [machine.name for machine in select(site.fleet, limit or [])]
@@ -41,30 +42,45 @@ def apply(
     with Run(repository(inventory), shim_of(inventory), names) as run:
         plans = read_plan(run.events(), names)
         show(plans, zones)
-        if zones and zones.blocked:
-            raise DnsError("the DNS plan has conflicts or refusals; nothing was done")
         results = {p.name: MachineResult(p.name, unchanged=p.unchanged, problem=p.problem) for p in plans}
-        if all(plan.problem for plan in plans):
+        if not _agreed(plans, zones, yes=yes):
             return _status(results)
-        if not _todo(plans, zones):
-            note("nothing to do")
-            return _status(results)
-        if not yes:
-            typer.confirm("Do this?", abort=True, err=True)
-        _publish(site, zones)
+        published = without_removals(zones) if zones else None
+        if published and published.changed:
+            apply_plans(site, published, say=note)
         if any(plan.changes for plan in plans):
             results = _converge(run, plans)
     _summary(results)
-    return _status(results)
+    status = _status(results)
+    if published and any(published.kept.values()):
+        _remove(site, published, complete=status == 0 and len(names) == len(site.fleet.machines))
+    return status
 
 
-def _todo(plans: Sequence[MachinePlan], zones: Plans | None) -> bool:
-    return any(plan.changes for plan in plans) or bool(zones and zones.changed)
+def _agreed(plans: Sequence[MachinePlan], zones: Plans | None, *, yes: bool) -> bool:
+    """Whether there is something to do that may be done and that the operator wants."""
+    if zones and zones.blocked:
+        raise DnsError("the DNS plan has conflicts or refusals; nothing was done")
+    if all(plan.problem for plan in plans):
+        return False
+    if not any(plan.changes for plan in plans) and not (zones and zones.changed):
+        note("nothing to do")
+        return False
+    if not yes:
+        typer.confirm("Do this?", abort=True, err=True)
+    return True
 
 
-def _publish(site: Site, zones: Plans | None) -> None:
-    if zones and zones.changed:
-        apply_plans(site, zones, say=note)
+def _remove(site: Site, published: Plans, *, complete: bool) -> None:
+    """Take the records away that no machine needs any more, once every machine is up to date."""
+    zones = ", ".join(zone for zone, keys in published.kept.items() if keys)
+    if not complete:
+        note(f"{zones}: records that go stay until a run over all machines ends well")
+        return
+    rest = plan_site(site)
+    if any({c.key for c in plan.changes} - published.kept[plan.zone] for plan in rest.zones):
+        raise DnsError(f"{zones}: changed meanwhile, so that nothing was removed; run this again")
+    apply_plans(site, rest, say=note)
 
 
 def _converge(run: Run, plans: Sequence[MachinePlan]) -> dict[str, MachineResult]:

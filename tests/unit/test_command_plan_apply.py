@@ -5,6 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from maildns.plan import Conflict, ZonePlan
+from maildns.provider import Change
+from maildns.records import RRset
 from mailwright.command import apply as apply_module
 from mailwright.command import main
 from mailwright.command import plan as plan_module
@@ -12,6 +15,7 @@ from mailwright.converge.events import Event
 from mailwright.model.fleet import Fleet
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
+from mailwright.publish import Plans
 
 FLEET = {
     "owner": {"name": "Bright Post", "postmaster": "postmaster@brightpost.example"},
@@ -46,13 +50,24 @@ class FakeRun:
         self.log.append("closed")
 
 
-class FakePlans:
-    """Zones with a plan of a kind."""
+def record(name, value="203.0.113.11"):
+    return RRset(name, "A", 3600, frozenset({value}))
 
-    zones = ()
 
-    def __init__(self, *, changed=False, blocked=False):
-        self.changed, self.blocked = changed, blocked
+ADD = Change(None, record("m1.brightpost.example."), "its address", "add")
+REMOVE = Change(record("old.brightpost.example."), None, "gone from the fleet", "remove")
+
+
+def zones(*changes, blocked=False):
+    conflicts = (Conflict(("m1.brightpost.example.", "A"), "is somebody else's"),) if blocked else ()
+    plan = ZonePlan("brightpost.example.", "1", changes, conflicts)
+    return Plans((plan,), (), {"brightpost.example.": "knot"})
+
+
+def signs(plans):
+    """`+m1 -old`: what a plan of zones does."""
+    changes = [c for plan in plans.zones for c in plan.changes]
+    return " ".join(("+" if c.new else "-") + c.key[0].partition(".")[0] for c in changes)
 
 
 @pytest.fixture
@@ -61,9 +76,11 @@ def command(tmp_path, monkeypatch):
     (tmp_path / "prod.py").touch()
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments, plan=SAME, results=(), zones=None, consent=None):
-        log = []
-        site = Site(Fleet.model_validate(FLEET | {"providers": KNOT if zones else {}}), (), GivenSecrets({}))
+    def call(*arguments, plan=SAME, results=(), zones=(), consent=None):
+        log, answers = [], list(zones)
+        site = Site(
+            Fleet.model_validate(FLEET | {"providers": KNOT if answers else {}}), (), GivenSecrets({})
+        )
 
         def confirm(*_, **__):
             log.append("asked")
@@ -72,11 +89,11 @@ def command(tmp_path, monkeypatch):
 
         for module in (plan_module, apply_module):
             monkeypatch.setattr(module, "Run", lambda *_, **__: FakeRun(log, plan, results))
-            monkeypatch.setattr(module, "plan_site", lambda _: zones)
+            monkeypatch.setattr(module, "plan_site", lambda _: answers.pop(0))
             monkeypatch.setattr(module, "open_site", lambda _: site)
             monkeypatch.setattr(module, "repository", lambda _: tmp_path)
         monkeypatch.setattr(plan_module, "show_plans", lambda _: log.append("zones shown"))
-        monkeypatch.setattr(apply_module, "apply_plans", lambda *_, **__: log.append("zones"))
+        monkeypatch.setattr(apply_module, "apply_plans", lambda _, plans, **__: log.append(signs(plans)))
         monkeypatch.setattr(apply_module.typer, "confirm", confirm)
         return main.run([*arguments[:1], "prod.yaml", *arguments[1:]]), log
 
@@ -86,8 +103,8 @@ def command(tmp_path, monkeypatch):
 def test_plan_exits_by_what_there_is_to_do(command):
     assert command("plan") == (0, ["closed"])
     assert command("plan", plan=(CHANGE, *SAME))[0] == 2
-    assert command("plan", zones=FakePlans(changed=True))[0] == 2
-    assert command("plan", zones=FakePlans(blocked=True))[0] == 1
+    assert command("plan", zones=[zones(ADD)])[0] == 2
+    assert command("plan", zones=[zones(blocked=True)])[0] == 1
     assert command("plan", plan=(CHANGE, Event("unreachable", "m2", text="no route")))[0] == 1
 
 
@@ -117,18 +134,41 @@ def test_plan_as_json(command, capsys):
 
 
 def test_apply_without_changes_asks_nothing_and_does_nothing(command):
-    assert command("apply", zones=FakePlans()) == (0, ["zones shown", "closed"])
+    assert command("apply", zones=[zones()]) == (0, ["zones shown", "closed"])
 
 
 def test_apply_publishes_before_it_changes_machines(command):
-    plan, zones = (CHANGE, *SAME), FakePlans(changed=True)
-    status, log = command("apply", plan=plan, results=(DONE,), zones=zones, consent=True)
-    assert (status, log) == (0, ["zones shown", "asked", "zones", "machines", "closed"])
+    plan, planned = (CHANGE, *SAME), [zones(ADD)]
+    status, log = command("apply", plan=plan, results=(DONE,), zones=planned, consent=True)
+    assert (status, log) == (0, ["zones shown", "asked", "+m1", "machines", "closed"])
+
+
+def test_what_goes_from_the_zones_goes_last(command):
+    planned = [zones(ADD, REMOVE), zones(REMOVE)]
+    status, log = command("apply", "--yes", plan=(CHANGE, *SAME), results=(DONE,), zones=planned)
+    assert (status, log) == (0, ["zones shown", "+m1", "machines", "closed", "-old"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "results"),
+    [(("--limit", "m1"), (DONE,)), ((), (replace(DONE, kind="failed", text="disk full"),))],
+)
+def test_nothing_goes_from_the_zones_while_a_machine_may_need_it(command, arguments, results):
+    planned = [zones(ADD, REMOVE), zones(REMOVE)]
+    _, log = command("apply", "--yes", *arguments, plan=(CHANGE, *SAME), results=results, zones=planned)
+    assert log == ["zones shown", "+m1", "machines", "closed"]
+
+
+def test_nobody_agreed_to_remove_what_came_up_meanwhile(command):
+    other = Change(record("new.brightpost.example."), None, "gone from the fleet", "other")
+    planned = [zones(REMOVE), zones(REMOVE, other)]
+    status, log = command("apply", "--yes", zones=planned)
+    assert (status, log) == (1, ["zones shown", "closed"])
 
 
 def test_apply_without_consent_changes_nothing(command):
-    plan, zones = (CHANGE, *SAME), FakePlans(changed=True)
-    status, log = command("apply", plan=plan, zones=zones, consent=False)
+    plan, planned = (CHANGE, *SAME), [zones(ADD)]
+    status, log = command("apply", plan=plan, zones=planned, consent=False)
     assert (status, log) == (main.INTERRUPTED, ["zones shown", "asked", "closed"])
 
 
@@ -137,13 +177,13 @@ def test_apply_with_yes_does_not_ask(command):
 
 
 def test_a_refused_zone_holds_everything_back(command):
-    plan, zones = (CHANGE, *SAME), FakePlans(changed=True, blocked=True)
-    assert command("apply", "--yes", plan=plan, zones=zones) == (1, ["zones shown", "closed"])
+    plan, planned = (CHANGE, *SAME), [zones(ADD, blocked=True)]
+    assert command("apply", "--yes", plan=plan, zones=planned) == (1, ["zones shown", "closed"])
 
 
 def test_no_dns_leaves_the_zones_alone(command):
-    zones = FakePlans(changed=True, blocked=True)
-    status, log = command("apply", "--yes", "--no-dns", plan=(CHANGE, *SAME), results=(DONE,), zones=zones)
+    planned = [zones(ADD, blocked=True)]
+    status, log = command("apply", "--yes", "--no-dns", plan=(CHANGE, *SAME), results=(DONE,), zones=planned)
     assert (status, log) == (0, ["machines", "closed"])
 
 
@@ -161,8 +201,8 @@ def test_a_machine_that_fails_is_named(command, capsys, plan, results, words):
 
 def test_nothing_is_published_for_a_fleet_that_nobody_can_reach(command):
     plan = tuple(Event("unreachable", name, text="no route") for name in ("m1", "m2"))
-    zones = FakePlans(changed=True)
-    assert command("apply", "--yes", plan=plan, zones=zones) == (1, ["zones shown", "closed"])
+    planned = [zones(ADD)]
+    assert command("apply", "--yes", plan=plan, zones=planned) == (1, ["zones shown", "closed"])
 
 
 def test_apply_sums_up_by_machine(command, capsys):
