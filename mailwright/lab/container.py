@@ -1,0 +1,222 @@
+"""One host of the lab: a system container over an overlay of an image.
+
+The overlay is mounted in a mount namespace that only the container's own processes live in. Whatever
+ends them, the kernel unmounts it, so that there is no stale mount to find.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import signal
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from mailwright.lab import processes
+from mailwright.lab.images import Image, overlay
+from mailwright.lab.shell import CONTAINED, Completed, attempt, run, wait_until
+from mailwright.model.errors import LabError
+
+_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_MOUNTED = 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"'
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A file that a host has from the start, as a cloud's first boot would write it."""
+
+    path: str
+    content: bytes
+    mode: int = 0o644
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container by its names and places. It holds no state: every question is asked of the kernel."""
+
+    lab: str
+    name: str
+    image: Image
+    bridge: str
+    directory: Path
+    """Its disk and its console's log."""
+
+    @property
+    def unit(self) -> str:
+        """Name of its control group, and of its transient unit under systemd."""
+        return f"mailwright-lab-{self.lab}-{self.name}"
+
+    @property
+    def console(self) -> Path:
+        """What it wrote to its console, and systemd-nspawn to its standard error."""
+        return self.directory / "console.log"
+
+    @property
+    def _upper(self) -> Path:
+        return self.directory / "upper"
+
+    @property
+    def _root(self) -> Path:
+        return self.directory / "root"
+
+    @property
+    def _stamp(self) -> Path:
+        return self.directory / "image"
+
+    # --- its disk
+
+    @property
+    def made(self) -> bool:
+        """Whether it has a disk, made from the image that is now wanted."""
+        return self._stamp.exists() and self._stamp.read_text() == self.image.place.name
+
+    @property
+    def has_disk(self) -> bool:
+        """Whether it has a disk at all."""
+        return self._stamp.exists()
+
+    def make(self, seeds: Iterable[Seed]) -> None:
+        """Give it a fresh disk. The stamp is written last: a disk without one is made again."""
+        self.discard()
+        for directory in (self._upper, self.directory / "work", self._root):
+            directory.mkdir(parents=True)
+        mount = ["sh", "-ec", _MOUNTED, "sh", self._overlay(), str(self._root)]
+        unpack = ["chroot", str(self._root), "tar", "-C", "/", "--no-overwrite-dir", "-xpf", "-"]
+        run([*CONTAINED, *mount, *unpack], stdin=archive_of(seeds), what=f"writing the disk of {self.name}")
+        self._stamp.write_text(self.image.place.name)
+
+    def discard(self) -> None:
+        """Remove its disk, keeping its snapshots."""
+        self._stamp.unlink(missing_ok=True)
+        for directory in (self._upper, self.directory / "work", self._root):
+            shutil.rmtree(directory, ignore_errors=True)
+
+    def _overlay(self) -> str:
+        return overlay(self.image.layers, self._upper, self.directory / "work")
+
+    def snapshot(self, label: str) -> None:
+        """Keep a copy of the disk of the stopped container."""
+        place = self._snapshot(label)
+        half = place.with_name(".half")
+        shutil.rmtree(half, ignore_errors=True)
+        half.mkdir(parents=True)
+        # -a keeps the overlay's own marks, which are extended attributes and device nodes.
+        run(["cp", "-a", "--reflink=auto", str(self._upper), str(self._stamp), str(half)])
+        shutil.rmtree(place, ignore_errors=True)
+        half.rename(place)
+
+    def restore(self, label: str) -> None:
+        """Put the disk of the stopped container back to a snapshot.
+
+        Raises:
+            LabError: there is no such snapshot, or it is of another image.
+        """
+        place = self._snapshot(label)
+        if not place.exists():
+            raise LabError(f"{self.name} has no snapshot named {label}")
+        if (place / "image").read_text() != self.image.place.name:
+            raise LabError(f"the snapshot {label} of {self.name} is of an image that is no longer in use")
+        self.discard()
+        (self.directory / "work").mkdir()
+        self._root.mkdir()
+        run(["cp", "-a", "--reflink=auto", str(place / "upper"), str(self._upper)])
+        self._stamp.write_text(self.image.place.name)
+
+    def _snapshot(self, label: str) -> Path:
+        if not label.replace("-", "").replace("_", "").isalnum():
+            raise LabError(f"not a name for a snapshot: {label}")
+        return self.directory / "snapshots" / label
+
+    # --- its life
+
+    @property
+    def leader(self) -> int | None:
+        """The container's PID 1, as a process of this machine."""
+        for nspawn in processes.members(self.unit):
+            if processes.name(nspawn) == "systemd-nspawn":
+                for child in processes.children(nspawn):
+                    if processes.inner_pid(child) == 1:
+                        return child
+        return None
+
+    def start(self) -> None:
+        """Boot it; returns at once. The remains of a container that died are swept first."""
+        self.kill()
+        processes.spawn(
+            self.unit,
+            [
+                *("unshare", "--mount", "sh", "-ec", _MOUNTED, "sh", self._overlay(), str(self._root)),
+                *("systemd-nspawn", "--quiet", "--settings=no", "--boot", f"--directory={self._root}"),
+                *(f"--machine={self.lab}-{self.name}", f"--network-bridge={self.bridge}"),
+                # There may be no machined to register with, and the control group is ours already.
+                *("--register=no", "--keep-unit", "--console=read-only", "--link-journal=no"),
+                # The host's resolver, clock zone and journal are none of the container's business.
+                *("--resolv-conf=off", "--timezone=off"),
+            ],
+            self.console,
+        )
+
+    def stop(self, grace: float = 20) -> None:
+        """Shut it down as `systemctl poweroff` would; after `grace` seconds pull the plug."""
+        for nspawn in processes.members(self.unit):
+            if processes.name(nspawn) == "systemd-nspawn":
+                processes.send([nspawn], signal.SIGTERM)  # passed on as a request to power off
+        try:
+            wait_until(lambda: not processes.members(self.unit), f"{self.name} shuts down", timeout=grace)
+        except LabError:
+            pass  # its plug is pulled below
+        self.kill()
+
+    def kill(self) -> None:
+        """Pull the plug: nothing of it runs when this returns."""
+
+        processes.kill_unit(self.unit)
+
+    def execute(self, argv: Sequence[str], stdin: str | bytes | None = None, timeout: float = 120) -> Completed:
+        """Run a command inside, as root, past its network and its sshd: what a console is for.
+
+        Raises:
+            LabError: the container does not run, or the command does not end within `timeout` seconds.
+        """
+        spaces = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd"]
+        enter = ["nsenter", f"--target={self._running()}", *spaces, "--"]
+        clean = ["env", "-i", _PATH, "HOME=/root", "LC_ALL=C.UTF-8"]
+        return attempt([*enter, *clean, *argv], stdin=stdin, timeout=timeout)
+
+    def in_network(self, argv: Sequence[str]) -> list[str]:
+        """Arguments that run a controller's program in this host's network."""
+        return ["nsenter", f"--target={self._running()}", "--net", "--", *argv]
+
+    def inside(self, path: str) -> Path:
+        """The controller's path to a file of the running container.
+
+        Symbolic links in `path` that are absolute lead astray: they are the controller's to follow.
+        """
+        return Path(f"/proc/{self._running()}/root", *PurePosixPath(path).parts[1:])
+
+    def _running(self) -> int:
+        leader = self.leader
+        if leader is None:
+            raise LabError(f"{self.name} is not running: `mailwright lab up` starts it")
+        return leader
+
+
+def archive_of(seeds: Iterable[Seed]) -> bytes:
+    """A tar archive; directories of the image keep their modes, new ones under /root are private."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for seed in seeds:
+            parent = PurePosixPath(seed.path).parent
+            if parent.name == ".ssh":
+                directory = tarfile.TarInfo(str(parent)[1:])
+                directory.type, directory.mode = tarfile.DIRTYPE, 0o700
+                archive.addfile(directory)
+            entry = tarfile.TarInfo(seed.path[1:])
+            entry.size, entry.mode = len(seed.content), seed.mode
+            entry.uname, entry.gname = seed.owner, seed.group
+            archive.addfile(entry, io.BytesIO(seed.content))
+    return buffer.getvalue()

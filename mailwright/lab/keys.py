@@ -1,0 +1,156 @@
+"""The keys of a lab, each made once: SSH, DNSSEC, the mailbox provider's TLS, and the fleet's secrets."""
+
+from __future__ import annotations
+
+import base64
+import os
+import secrets as random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dns.dnssec
+import dns.name
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_ssh_private_key,
+)
+from dns.dnssectypes import Algorithm, DSDigest
+from dns.rdtypes.ANY.DNSKEY import DNSKEY
+from dns.rdtypes.dnskeybase import Flag
+
+from mailwright.lab.plan import LabPlan
+
+_ZONE_KEY = Flag.ZONE | Flag.SEP
+
+
+@dataclass(frozen=True)
+class SshKey:
+    """An Ed25519 key in OpenSSH's formats; `public` is `ssh-ed25519 AAAA...` without a comment."""
+
+    private: bytes
+    public: str
+
+
+def ssh_key(file: Path) -> SshKey:
+    """The key in `file`, made if missing, with its public half in `file.pub`."""
+    if not file.exists():
+        key = Ed25519PrivateKey.generate()
+        _write(file, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()), 0o600)
+    private = file.read_bytes()
+    loaded = load_ssh_private_key(private, None).public_key()
+    public = loaded.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+    _write(file.with_name(file.name + ".pub"), (public + "\n").encode(), 0o644)
+    return SshKey(private, public)
+
+
+def host_key(plan: LabPlan, host: str) -> SshKey:
+    """A host's key: it outlives the host's disk, so that a reset host is still the one we know."""
+    return ssh_key(plan.state / "ssh" / "hosts" / host)
+
+
+def operator_key(plan: LabPlan) -> SshKey:
+    """The key that logs in to every host as root."""
+    return ssh_key(plan.state / "ssh" / "id_ed25519")
+
+
+def write_known_hosts(plan: LabPlan) -> None:
+    """What ssh needs to recognise every host, by name and by address (sshd(8), SSH_KNOWN_HOSTS)."""
+    lines = [
+        f"{','.join((host.name, host.fqdn, *(str(i.ip) for i in host.interfaces)))} {host_key(plan, host.name).public}\n"
+        for host in plan.hosts
+    ]
+    _write(plan.state / "ssh" / "known_hosts", "".join(lines).encode(), 0o644)
+
+
+@dataclass(frozen=True)
+class ZoneKey:
+    """The one key that signs a zone (a combined signing key, ECDSA P-256: RFC 6605)."""
+
+    zone: str
+    pem: bytes
+    """PKCS8, what `keymgr import-pem` takes."""
+    dnskey: DNSKEY
+
+    @property
+    def ds(self) -> str:
+        """The DS record's value for the parent zone (SHA-256, RFC 4509)."""
+        return str(dns.dnssec.make_ds(self.zone, self.dnskey, DSDigest.SHA256))
+
+    @property
+    def anchor(self) -> str:
+        """The trust anchor as unbound's `trust-anchor-file` has it (unbound.conf(5))."""
+        return f"{self.zone} IN DNSKEY {self.dnskey}"
+
+
+def zone_key(plan: LabPlan, zone: str) -> ZoneKey:
+    """The key of a zone, made if missing."""
+    file = plan.state / "dnssec" / f"{zone}pem"
+    if not file.exists():
+        made = ec.generate_private_key(ec.SECP256R1())
+        _write(file, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+    pem = file.read_bytes()
+    public = load_pem_private_key(pem, None).public_key()
+    assert isinstance(public, ec.EllipticCurvePublicKey)  # noqa: S101 - we made it
+    dnskey = dns.dnssec.make_dnskey(public, Algorithm.ECDSAP256SHA256, flags=_ZONE_KEY)
+    return ZoneKey(zone, pem, dnskey)
+
+
+def write_anchors(plan: LabPlan) -> bytes:
+    """Write the lab's trust anchors where the fleet file finds them, and return them."""
+    anchors = "".join(zone_key(plan, zone).anchor + "\n" for zone in plan.anchored_zones).encode()
+    _write(plan.state / "anchors", anchors, 0o644)
+    return anchors
+
+
+def tsig_secret(plan: LabPlan) -> str:
+    """The key of the fleet's provider, base64, made if missing."""
+    file = plan.state / "tsig"
+    if not file.exists():
+        _write(file, base64.b64encode(random.token_bytes(32)), 0o600)
+    return file.read_text()
+
+
+def tls_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
+    """(certificate, private key) of a world's host as PEM, self-signed for its name, made if missing."""
+    certificate, key = (plan.state / "tls" / f"{host}.{kind}" for kind in ("crt", "key"))
+    if not certificate.exists():
+        made = ec.generate_private_key(ec.SECP256R1())
+        name = plan.host(host).fqdn
+        _write(key, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        _write(certificate, _self_signed(made, name).public_bytes(Encoding.PEM), 0o644)
+    return certificate.read_bytes(), key.read_bytes()
+
+
+def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=3650))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+
+
+def _write(file: Path, content: bytes, mode: int) -> None:
+    """Write whole or not at all: a lab that was killed here must not be left with half a key."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    half = file.with_name(f".{file.name}.half")
+    half.unlink(missing_ok=True)
+    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+        stream.write(content)
+    half.rename(file)

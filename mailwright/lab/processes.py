@@ -1,0 +1,170 @@
+"""Processes that outlive the command that started them, and finding them again by what they are.
+
+No pid files: a number may belong to somebody else tomorrow. Each of these processes has a control group
+named after what it is, which its descendants inherit, so that one left behind by a killed run is found
+as well.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from mailwright.lab.shell import run, wait_until
+
+SYSTEMD = Path("/run/systemd/system")
+"""Exists when PID 1 is systemd (sd_booted(3))."""
+
+# Hierarchies that a container's systemd looks at: the named one of a hybrid machine, and version 2.
+_HIERARCHIES = (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
+
+
+def spawn(unit: str, argv: Sequence[str], log: Path) -> None:
+    """Start `argv` in the background, in a control group of its own, with its output in `log`.
+
+    Under systemd it becomes the transient unit `unit`: a session that ends does not take it along,
+    and `Delegate=` gives a container's systemd a control group that is its own to manage.
+    """
+    if SYSTEMD.exists():
+        run([
+            *("systemd-run", "--quiet", "--collect", f"--unit={unit}", "--slice=machine.slice"),
+            *("--property=Delegate=yes", "--property=KillMode=mixed", "--property=OOMPolicy=continue"),
+            *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
+            *argv,
+        ])
+        return
+    groups = [_made(group) for group in control_groups(unit)]
+    with log.open("ab") as output:
+        subprocess.Popen(  # noqa: S603 - arguments are ours
+            ["sh", "-c", _ENTER, "sh", str(len(groups)), *map(str, groups), *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+# Move into the control groups first, so that not one child is born outside of them.
+_ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1/cgroup.procs"; shift; n=$((n-1)); done; exec "$@"'
+
+
+def control_groups(unit: str) -> list[Path]:
+    """The control group of `unit` in each hierarchy, where PID 1 is not systemd."""
+    mounted = [h for h in _HIERARCHIES if (h / "cgroup.procs").exists()]
+    return [h / "mailwright" / unit for h in mounted]
+
+
+def _made(group: Path) -> Path:
+    group.mkdir(parents=True, exist_ok=True)
+    return group
+
+
+def remove_control_groups(unit: str) -> None:
+    """Remove the control groups that `unit` left, its children's first."""
+    for group in control_groups(unit):
+        for path, _, _ in os.walk(group, topdown=False):
+            _rmdir(Path(path))
+        _rmdir(group.parent)
+
+
+def _rmdir(path: Path) -> None:
+    try:
+        path.rmdir()
+    except OSError:
+        return  # in use by another lab, or gone already
+
+
+def members(unit: str) -> list[int]:
+    """Every process started by `spawn(unit, ...)`, its descendants and a container's inside included."""
+    names = {unit, f"{unit}.service"}
+    return [pid for pid in _all() if names.intersection(_control_group_parts(pid))]
+
+
+def units(prefix: str) -> set[str]:
+    """Names of units that have a process and begin with `prefix`."""
+    parts = {part.removesuffix(".service") for pid in _all() for part in _control_group_parts(pid)}
+    return {part for part in parts if part.startswith(prefix)}
+
+
+def kill_unit(unit: str) -> None:
+    """End every process of `unit` at once; none is left when this returns, nor its control group."""
+
+    def gone() -> bool:
+        left = members(unit)
+        send(left, signal.SIGKILL)
+        return not left
+
+    wait_until(gone, f"{unit} ends", timeout=10, interval=0.02)
+    remove_control_groups(unit)
+
+
+def _all() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _control_group_parts(pid: int) -> set[str]:
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return set()  # ended meanwhile
+    return {part for line in lines for part in line.split(":", 2)[2].split("/")}
+
+
+def children(pid: int) -> list[int]:
+    """Direct children of a process, by asking every process for its parent (proc_pid_stat(5))."""
+    return [p for p in _all() if _stat(p)[1:2] == [str(pid)]]
+
+
+def name(pid: int) -> str:
+    """The program's name (the first 15 characters, as the kernel keeps it); empty when it ended."""
+    return _status(pid).get("Name", "")
+
+
+def inner_pid(pid: int) -> int | None:
+    """The process's number in its own, innermost PID namespace."""
+    numbers = _status(pid).get("NSpid", "").split()
+    return int(numbers[-1]) if len(numbers) > 1 else None
+
+
+def _status(pid: int) -> dict[str, str]:
+    """proc_pid_status(5)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return {}  # ended meanwhile
+    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
+
+
+def alive(pid: int) -> bool:
+    """Whether the process runs; one that only waits to be collected does not."""
+    return _stat(pid)[:1] not in ([], ["Z"], ["X"])
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent and so on: what follows the name, which may hold anything, in proc_pid_stat(5)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []  # ended meanwhile
+
+
+def send(pids: Sequence[int], number: signal.Signals) -> None:
+    """Signal processes; those that ended already do not matter."""
+    for pid in pids:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            continue
+
+
+def stop(pids: Sequence[int], what: str, grace: float = 5) -> None:
+    """End processes: asked first, killed after `grace` seconds, and gone when this returns."""
+    send(pids, signal.SIGTERM)
+    try:
+        wait_until(lambda: not any(map(alive, pids)), what, timeout=grace)
+    except Exception:  # noqa: BLE001 - whatever hindered the wait, they must go
+        send(pids, signal.SIGKILL)
+        wait_until(lambda: not any(map(alive, pids)), f"{what}: killed, yet there")
