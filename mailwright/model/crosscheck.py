@@ -10,8 +10,8 @@ from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.mistakes import Found, suggestion
 from mailwright.model.yamlfile import Where, show
 
-AUDIENCES = ("public", "fleet", "local")
-"""Firewall audiences that mean something by themselves; `networks` names the others."""
+AUDIENCES = ("public", "fleet", "admin", "local")
+"""Firewall audiences that mean something by themselves; `networks` may name more, and says who `admin` is."""
 
 _GROUPS = {
     "all": "every machine",
@@ -190,7 +190,7 @@ def _is_reverse(name: str) -> bool:
 
 def _audiences(fleet: Fleet) -> Iterator[Found]:
     for name, networks in fleet.networks.items():
-        if name in AUDIENCES:
+        if name in AUDIENCES and name != "admin":
             yield ("networks", name), f"{name} is an audience already; choose another name"
         yield from _twice(((("networks", name, i), n) for i, n in enumerate(networks)), "network")
 

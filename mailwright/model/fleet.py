@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from mailwright.model import names
+from mailwright.model.marks import AudienceReference, SecretReference
 from mailwright.model.names import DnsName as DnsName  # noqa: PLC0414 - part of the fleet's vocabulary
 
 
@@ -17,12 +18,9 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
-class SecretReference:
-    """Marks a text as the name of a secret, so that `mailwright secrets` knows what a fleet needs."""
-
-
 Slug = Annotated[str, Field(pattern=names.SLUG)]
 SecretName = Annotated[str, Field(pattern=names.SECRET, max_length=200), SecretReference()]
+Audience = Annotated[str, Field(pattern=names.SLUG), AudienceReference()]
 HostName = Annotated[DnsName, AfterValidator(names.host_name)]
 Mailbox = Annotated[str, AfterValidator(names.mailbox)]
 IPv4 = Annotated[IPv4Address, BeforeValidator(names.ipv4)]

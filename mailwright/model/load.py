@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mailwright.model.crosscheck import cross_check
+from mailwright.model.crosscheck import AUDIENCES, cross_check
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.fleet import Defaults, Fleet, Machine, Ssh
+from mailwright.model.marks import AudienceReference, marked
 from mailwright.model.mistakes import Found, found_by, suggestion
 from mailwright.model.role import Role
 from mailwright.model.secrets_file import beside_file
@@ -97,6 +98,7 @@ def _of_roles(data: dict[str, Any], roles: Sequence[Role]) -> Iterable[Found]:
     """Mistakes in the roles' sections, from the raw data: they show beside all others."""
     table = {r.name: r for r in roles}
     defaults = _section(_section(data.get("defaults")).get("roles"))
+    audiences = [*AUDIENCES, *_section(data.get("networks"))]
     machines = data.get("machines")
     for i, machine in enumerate(machines if isinstance(machines, list) else []):
         for name, own in _section(_section(machine).get("roles")).items():
@@ -104,25 +106,35 @@ def _of_roles(data: dict[str, Any], roles: Sequence[Role]) -> Iterable[Found]:
             if name not in table:
                 yield where, f"there is no role {name}{suggestion(name, table)}"
             elif isinstance(own, dict):
-                yield from _of_settings(table[name], where, own, _section(defaults.get(name)))
+                yield from _of_settings(table[name], where, own, _section(defaults.get(name)), audiences)
     for name, settings in defaults.items():
         where = ("defaults", "roles", name)
         if name not in table:
             yield where, f"there is no role {name}{suggestion(name, table)}"
         elif isinstance(settings, dict):
             # What is missing here, each machine may say for itself.
-            found = _of_settings(table[name], where, settings, {})
+            found = _of_settings(table[name], where, settings, {}, audiences)
             yield from (f for f in found if len(f[0]) > len(where))
 
 
-def _of_settings(role: Role, where: Where, own: dict[str, Any], defaults: dict[str, Any]) -> Iterable[Found]:
+def _of_settings(
+    role: Role, where: Where, own: dict[str, Any], defaults: dict[str, Any], audiences: Sequence[str]
+) -> Iterable[Found]:
     folded = {**defaults, **own}
+    found: list[Found]
     try:
-        role.settings.model_validate(folded)
+        settings = role.settings.model_validate(folded)
     except ValidationError as error:
-        for place, what in found_by(error, role.settings, folded):
-            inherited = bool(place) and place[0] in defaults and place[0] not in own
-            yield ("defaults", "roles", role.name, *place) if inherited else (*where, *place), what
+        found = found_by(error, role.settings, folded)
+    else:
+        found = [
+            (place, f"there is no audience or network {name}{suggestion(name, audiences)}")
+            for place, name in marked(settings, AudienceReference)
+            if name not in audiences
+        ]
+    for place, what in found:
+        inherited = bool(place) and place[0] in defaults and place[0] not in own
+        yield ("defaults", "roles", role.name, *place) if inherited else (*where, *place), what
 
 
 def _section(value: object) -> dict[str, Any]:

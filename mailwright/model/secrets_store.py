@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets as random
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import BaseModel
 
 from mailwright.model.errors import SecretError
-from mailwright.model.fleet import DkimKey, Fleet, SecretReference
+from mailwright.model.fleet import DkimKey, Fleet
+from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET
 from mailwright.model.role import Role
 from mailwright.model.secrets import missing
@@ -28,6 +28,7 @@ from mailwright.model.secrets_file import (
     normalised,
     recipient_of,
 )
+from mailwright.model.yamlfile import show
 
 RSA_BITS = 2048
 """What every receiver verifies and one TXT record holds; RFC 8301 3.2 asks for 1024 at least."""
@@ -130,7 +131,11 @@ def required(fleet: Fleet, roles: Sequence[Role] = ()) -> tuple[Required, ...]:
     table = {r.name: r.settings for r in roles}
     for machine in fleet.machines:
         models += [table[name].model_validate(raw) for name, raw in machine.roles.items() if name in table]
-    found += [Required(name, purpose) for model in models for name, purpose in _named(model)]
+    found += [
+        Required(name, f"named by {show(where)}")
+        for model in models
+        for where, name in marked(model, SecretReference)
+    ]
     return tuple(sorted({one.name: one for one in reversed(found)}.values(), key=lambda one: one.name))
 
 
@@ -193,37 +198,3 @@ def dkim_private_key(algorithm: str) -> str:
     else:
         key = ed25519.Ed25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-def _named(value: object, path: str = "") -> Iterator[tuple[str, str]]:
-    """Secrets that a model names in fields of the type SecretName, with the field that does."""
-    if isinstance(value, BaseModel):
-        for key, info in type(value).model_fields.items():
-            inner, place = getattr(value, key), f"{path}.{key}" if path else key
-            if _refers(info.annotation, info.metadata):
-                yield from ((name, f"named by {place}") for name in _texts(inner))
-            else:
-                yield from _named(inner, place)
-    elif isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _named(inner, f"{path}.{key}")
-    elif isinstance(value, (tuple, list)):
-        for inner in value:
-            yield from _named(inner, path)
-
-
-def _refers(annotation: object, metadata: Iterable[object] = ()) -> bool:
-    if any(isinstance(mark, SecretReference) for mark in metadata):
-        return True
-    return any(
-        _refers(part, getattr(part, "__metadata__", ()))
-        for part in typing.get_args(annotation)
-        if not (isinstance(part, type) and issubclass(part, BaseModel))
-    )
-
-
-def _texts(value: object) -> list[str]:
-    if isinstance(value, Mapping):
-        value = tuple(value.values())
-    items = value if isinstance(value, (tuple, list, set, frozenset)) else (value,)
-    return [item for item in items if isinstance(item, str)]

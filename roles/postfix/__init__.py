@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from mailwright.converge import operations as op
 from mailwright.model import names
 from mailwright.model.errors import NeedsError
-from mailwright.model.fleet import Domain, Slug
+from mailwright.model.fleet import Audience, Domain
 from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Port, Unit, User
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.render import render
@@ -32,7 +32,7 @@ class PostfixSettings(Settings):
 
     submission: bool = True
     """Take mail from the fleet's logins on 587 (STARTTLS) and 465 (TLS)."""
-    submission_audience: Slug = "public"
+    submission_audience: Audience = "public"
     """Who may reach those ports: `public`, `fleet`, `admin` or a named network."""
     inbound: bool | None = None
     """Take mail from the world on 25. Default: if a domain names this machine in its `mx`."""

@@ -10,6 +10,7 @@ import pytest
 from pydantic import Field
 
 from mailwright.model.errors import FleetError, MailwrightError
+from mailwright.model.fleet import Audience
 from mailwright.model.load import check_order, fleet_file, load_fleet, load_site
 from mailwright.model.role import Role, Settings
 
@@ -59,6 +60,7 @@ class PostfixSettings(Settings):
 
     limit: int = Field(default=1, ge=1, le=10)
     relay: bool = False
+    audience: Audience = "public"
     outbound: dict[int, tuple[str, ...]] = Field(default_factory=dict)
 
 
@@ -152,6 +154,7 @@ ONE_MISTAKE = [
     ("    roles: { base: {}, postfix: { relay: true } }", "    roles: { base: {}, postfx: {} }", 28, "machines[0].roles.postfx: there is no role postfx; did you mean postfix?"),
     ("relay: true", "relay: perhaps", 28, "machines[0].roles.postfix.relay: must be true or false: perhaps"),
     ("relay: true", "rely: true", 28, "machines[0].roles.postfix.rely: unknown key; did you mean relay?"),
+    ("relay: true", "audience: admn", 28, "machines[0].roles.postfix.audience: there is no audience or network admn; did you mean admin?"),
     ("relay: true", "outbound: { a: [x] }", 28, "machines[0].roles.postfix.outbound.a: must be a whole number: a"),
     ("        limit: 9", "        limit: 11", 37, "machines[1].roles.postfix.limit: must be at most 10: 11"),
     ("        limit: 9", "        limit: [9]", 37, "machines[1].roles.postfix.limit: must be a whole number"),
