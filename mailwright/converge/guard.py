@@ -9,6 +9,7 @@ included. Whoever renames the script first wins, so a confirmation and the timer
 from __future__ import annotations
 
 from dataclasses import dataclass
+from posixpath import dirname
 
 from mailwright.converge.shell import here, words
 
@@ -54,6 +55,7 @@ def change(guard: Guard, install: str, seconds: int = SECONDS) -> str:
 
     If any of it fails, the host goes back at once and the text ends with the failure. A change that an
     earlier, killed run left pending is taken back first: what it made is nothing to come back to.
+    The guard's folder appears with all it needs in it, so being killed here leaves nothing half-armed.
     """
     restore = f"{guard.home}/restore"
     timer = words(
@@ -69,14 +71,12 @@ def change(guard: Guard, install: str, seconds: int = SECONDS) -> str:
     )
     return "\n".join(
         [
-            f"[ ! -e {guard.home} ] || sh {restore} || fail 'an unconfirmed change could not be taken back'",
-            f"systemctl stop {guard.unit}.timer 2>/dev/null || :",
-            f"rm -rf {guard.home}; mkdir -p {guard.home}/old",
-            f"cd {guard.home}",
-            *(f"[ ! -e {path} ] || cp -a --parents {path} old" for path in guard.paths),
+            _finish(guard),
+            f"rm -rf {guard.home}.new; mkdir -p {guard.home}.new; cd {guard.home}.new",
+            *(_keep(path) for path in guard.paths),
             f"( {guard.save}\n)",
-            here("base64 -d >restore.new", _restore(guard).encode()),
-            "mv restore.new restore",
+            here("base64 -d >restore", _restore(guard).encode()),
+            f"mv -T {guard.home}.new {guard.home}",
             timer,
             f"trap 'sh {restore}' EXIT",
             f"( {install}\n)",
@@ -84,6 +84,21 @@ def change(guard: Guard, install: str, seconds: int = SECONDS) -> str:
             "trap - EXIT",
         ]
     )
+
+
+def _finish(guard: Guard) -> str:
+    """End whatever an earlier run left: stop its timer, and go back unless it was confirmed."""
+    home = guard.home
+    return f"""\
+systemctl stop {guard.unit}.timer {guard.unit}.service 2>/dev/null || :
+[ ! -e {home}/restoring ] || mv {home}/restoring {home}/restore
+if [ -e {home}/restore ]; then sh {home}/restore; else rm -rf {home}; fi
+[ ! -e {home} ] || fail 'an earlier change that was not confirmed could not be taken back'"""
+
+
+def _keep(path: str) -> str:
+    # Not `cp --parents`: Debian 12's cannot keep the modes of absolute paths.
+    return f"mkdir -p old{dirname(path)}; [ ! -e {path} ] || cp -a {path} old{path}"
 
 
 def _restore(guard: Guard) -> str:
