@@ -24,9 +24,11 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from mailwright.command.console import columns, note, problem, say
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.model import yamlfile
+from mailwright.model.document import display
 from mailwright.model.errors import FleetError, SecretError
+from mailwright.model.identities import IDENTITY, IDENTITY_FILE
 from mailwright.model.load import fleet_file
-from mailwright.model.secrets_file import IDENTITY, IDENTITY_FILE, Content, Vault, normalised
+from mailwright.model.secrets_file import Content, Vault, normalised
 from mailwright.model.secrets_store import Required, check_name, initialise, locate, required, variable
 from mailwright.model.site import Site
 
@@ -76,7 +78,7 @@ def init(
             style="yellow",
         )
     if not done.made and not done.by_hand and not done.recipients:
-        say(f"{yamlfile.display(vault.file)} holds all {len(required(site.fleet, site.roles))} secrets")
+        say(f"{display(vault.file)} holds all {len(required(site.fleet, site.roles))} secrets")
 
 
 @app.command("set")

@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from mailwright.model.document import Where, show
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.mistakes import Found, suggestion
-from mailwright.model.yamlfile import Where, show
 
 AUDIENCES = ("public", "fleet", "admin", "local")
 """Firewall audiences that mean something by themselves; `networks` may name more, and says who `admin` is."""

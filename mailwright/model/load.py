@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mailwright.model.crosscheck import AUDIENCES, cross_check
+from mailwright.model.document import Document, Where
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.fleet import Defaults, Fleet, Machine, Ssh
 from mailwright.model.marks import AudienceReference, marked
@@ -18,7 +19,7 @@ from mailwright.model.role import Role
 from mailwright.model.secrets_file import beside_file
 from mailwright.model.secrets_store import open_secrets
 from mailwright.model.site import Site
-from mailwright.model.yamlfile import Document, Where, read
+from mailwright.model.yamlfile import read
 
 
 def load_fleet(path: Path | str) -> Fleet:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from pydantic import BaseModel
 
-from mailwright.model.yamlfile import Where
+from mailwright.model.document import Where
 
 
 class SecretReference:

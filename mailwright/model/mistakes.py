@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from mailwright.model.document import Where, quote
 from mailwright.model.names import PATTERNS
-from mailwright.model.yamlfile import Where, quote
 
 _FEW = 20  # as many words as one takes in at a glance
 Found = tuple[Where, str]

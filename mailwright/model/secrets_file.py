@@ -19,13 +19,10 @@ from pathlib import Path
 
 import pyrage
 
+from mailwright.model.document import display
 from mailwright.model.errors import SecretError
-from mailwright.model.yamlfile import display
+from mailwright.model.identities import IDENTITY, identities, parse_recipient, recipient_of
 
-IDENTITY = "MAILWRIGHT_AGE_IDENTITY"
-"""Environment: an age identity itself, for CI."""
-IDENTITY_FILE = "MAILWRIGHT_AGE_IDENTITY_FILE"
-"""Environment: the path of an identity file."""
 LOCK_SECONDS = 10.0
 
 
@@ -110,33 +107,18 @@ class Vault:
             if before is None or content != before:
                 self._write(content)
 
-    def identities(self) -> list[tuple[str, object]]:
-        """Every identity at hand with where it comes from.
-
-        Raises:
-            SecretError: one of them is unreadable, or readable by others.
-        """
-        found: list[tuple[str, object]] = []
-        if text := self.environ.get(IDENTITY):
-            found += [(f"${IDENTITY}", one) for one in parse_identities(text, f"${IDENTITY}")]
-        files = [Path(self.environ[IDENTITY_FILE])] if self.environ.get(IDENTITY_FILE) else []
-        files += [self.identity] if self.identity.exists() else []
-        for file in files:
-            found += [(str(file), one) for one in parse_identities(_private_text(file), str(file))]
-        return found
-
     def _opened(self, sealed: bytes, name: str) -> Content:
-        identities = self.identities()
-        if not identities:
+        found = identities(self.identity, self.environ)
+        if not found:
             raise SecretError(
                 f"{name}: nothing here can open it: put an age identity into {self.identity} or ${IDENTITY}"
             )
         try:
-            data = json.loads(pyrage.decrypt(sealed, [one for _, one in identities]))
+            data = json.loads(pyrage.decrypt(sealed, [one for _, one in found]))
         except pyrage.DecryptError as error:
             if "matching keys" not in str(error):
                 raise _damaged(name) from None
-            tried = ", ".join(f"{where} ({recipient_of(one)})" for where, one in identities)
+            tried = ", ".join(f"{where} ({recipient_of(one)})" for where, one in found)
             raise SecretError(
                 f"{name}: not encrypted for {tried}: somebody who can open it adds you with "
                 "`mailwright secrets init INVENTORY --recipient age1...`"
@@ -155,7 +137,7 @@ class Vault:
             plain.encode(), [parse_recipient(r) for r in content.recipients], armored=True
         )
         try:
-            pyrage.decrypt(sealed, [one for _, one in self.identities()])
+            pyrage.decrypt(sealed, [one for _, one in identities(self.identity, self.environ)])
         except pyrage.DecryptError:
             raise SecretError(
                 f"{name}: unchanged: you could not open it any more with these recipients"
@@ -223,55 +205,6 @@ def write_private(file: Path, content: bytes) -> None:
         raise
 
 
-def make_identity(file: Path) -> None:
-    """A new age identity in a file of its own, 0600, in the format of age-keygen(1). Never replaces one."""
-    identity = pyrage.x25519.Identity.generate()
-    try:
-        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "w") as stream:
-            stream.write(f"# public key: {identity.to_public()}\n{identity}\n")
-    except OSError as error:
-        raise SecretError(f"{file}: the identity cannot be written: {error.strerror}") from None
-
-
-def parse_identities(text: str, where: str) -> list[object]:
-    """The identities of an age identity file, or an unencrypted SSH private key.
-
-    Raises:
-        SecretError: there is none, or one is malformed.
-    """
-    lines = [line.strip() for line in text.splitlines()]
-    words = [line for line in lines if line and not line.startswith("#")]
-    try:
-        if "PRIVATE KEY-----" in text:
-            return [pyrage.ssh.Identity.from_buffer(text.encode())]
-        found = [pyrage.x25519.Identity.from_str(word) for word in words]
-    except (pyrage.IdentityError, ValueError):
-        found = []
-    if not found:
-        raise SecretError(f"{where}: holds no age identity (a line AGE-SECRET-KEY-1...)")
-    return found
-
-
-def parse_recipient(text: str) -> object:
-    """An age recipient `age1...`, or an SSH public key.
-
-    Raises:
-        SecretError: neither.
-    """
-    kind = pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient
-    try:
-        return kind.from_str(text)
-    except (pyrage.RecipientError, ValueError):
-        raise SecretError(f"not an age recipient (age1...) nor an SSH public key: {text[:80]!r}") from None
-
-
-def recipient_of(identity: object) -> str:
-    """The public half of an identity; `an SSH key` for the kind that does not tell."""
-    return str(identity.to_public()) if hasattr(identity, "to_public") else "an SSH key"
-
-
 def add_recipients(content: Content, recipients: Iterable[str]) -> None:
     """Let more people open the file.
 
@@ -282,14 +215,3 @@ def add_recipients(content: Content, recipients: Iterable[str]) -> None:
         parse_recipient(one)
         if one not in content.recipients:
             content.recipients.append(one)
-
-
-def _private_text(file: Path) -> str:
-    try:
-        if file.stat().st_mode & 0o077:
-            raise SecretError(f"{file}: an identity that others can read: `chmod 600 {file}`")
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise SecretError(f"{file}: the identity cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SecretError(f"{file}: holds no age identity (a line AGE-SECRET-KEY-1...)") from None

@@ -14,21 +14,15 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
 
+from mailwright.model.document import show
 from mailwright.model.errors import SecretError
 from mailwright.model.fleet import DkimKey, Fleet
+from mailwright.model.identities import identities, make_identity, recipient_of
 from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET
 from mailwright.model.role import Role
 from mailwright.model.secrets import missing
-from mailwright.model.secrets_file import (
-    Vault,
-    add_recipients,
-    beside_file,
-    make_identity,
-    normalised,
-    recipient_of,
-)
-from mailwright.model.yamlfile import show
+from mailwright.model.secrets_file import Vault, add_recipients, beside_file, normalised
 
 RSA_BITS = 2048
 """What every receiver verifies and one TXT record holds; RFC 8301 3.2 asks for 1024 at least."""
@@ -167,7 +161,9 @@ def initialise(
     with vault.changing() as content:
         before, opened_by = set(content.secrets), list(content.recipients)
         if not content.recipients:
-            ours = [(where == str(identity), recipient_of(one)) for where, one in vault.identities()]
+            ours = [
+                (where == str(identity), recipient_of(one)) for where, one in identities(identity, environ)
+            ]
             add_recipients(content, (one for is_file, one in ours if is_file or not own_identity))
         add_recipients(content, recipients)
         for name, value in (extra or {}).items():

@@ -7,7 +7,6 @@ has, so that no tag can construct an object and no alias can blow up memory.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,14 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from mailwright.model.document import Document, Where, display, quote, show
 from mailwright.model.errors import FleetError
-
-Where = tuple[str | int, ...]
-"""A place in the data: keys and list indexes from the top."""
 
 MAX_BYTES = 2 * 1024 * 1024
 """A fleet of 5,000 machines takes about 1.5 MB."""
 MAX_VALUES = 250_000
 """Values after aliases are followed: the "billion laughs" bomb has 10^9 in ten lines."""
 
-_SHOWN, _LINE = 80, 400
 _BINARY = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _TAG = "tag:yaml.org,2002:"
 _PLAIN_TAGS = {_TAG + kind for kind in ("str", "int", "float", "bool", "null", "timestamp", "value")}
@@ -48,75 +44,6 @@ _WORDINGS = (
         "the indentation, a bracket or a quote is wrong here",
     ),
 )
-
-
-@dataclass
-class Document:
-    """A YAML mapping as plain data, with the line on which every value stands."""
-
-    name: str
-    """The file as messages call it."""
-    data: dict[str, Any] = field(default_factory=dict)
-    lines: dict[Where, int] = field(default_factory=dict)
-    keys: dict[Where, int] = field(default_factory=dict)
-    """The line of the key of a value, where it has one."""
-    nodes: dict[Where, int] = field(default_factory=dict)
-    """The same number for places that aliases make one and the same value."""
-
-    def line(self, where: Where) -> int:
-        """The line of a value, counted from 1; of what encloses it where the value is missing."""
-        return self.lines.get(self._known(where), 1)
-
-    def mistake(self, where: Where, what: str) -> str:
-        """One mistake as the operator reads it: `file:line: where: what`."""
-        place = f"{show(where)}: " if where else ""
-        return f"{self.name}:{self.line(where)}: {place}{one_line(what)}"
-
-    def identity(self, where: Where) -> int:
-        """What is equal for two places exactly when an alias makes them one."""
-        return self.nodes.get(self._known(where), 0)
-
-    def _known(self, where: Where) -> Where:
-        while where and where not in self.lines:
-            where = where[:-1]
-        return where
-
-
-def show(where: Where) -> str:
-    """A place as text: `machines[2].ipv4`; keys with dots in brackets and quotes."""
-    text = ""
-    for step in where:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif re.fullmatch(r"[\w-]+", step):
-            text += f".{step}" if text else step
-        else:
-            text += f"[{quote(step)}]"
-    return text
-
-
-def quote(value: object) -> str:
-    """Any value on one line, and not too much of it."""
-    if isinstance(value, (list, tuple, dict)) or value is None:
-        return {dict: "a mapping", type(None): "nothing there"}.get(type(value), "a list")
-    text = str(value)
-    text = text.encode("unicode_escape").decode() if not text.isprintable() else text
-    return text if len(text) <= _SHOWN else text[:_SHOWN] + "..."
-
-
-def one_line(text: str) -> str:
-    """A sentence without line breaks and control characters, whatever values it quotes."""
-    text = " ".join(text.split())
-    text = text if text.isprintable() else text.encode("unicode_escape").decode()
-    return text if len(text) <= _LINE else text[:_LINE] + "..."
-
-
-def display(path: Path) -> str:
-    """A path as an operator wrote or would write it: relative where it lies below the working directory."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
 
 
 def read(path: Path) -> Document:

@@ -14,7 +14,8 @@ import pyrage
 import pytest
 
 from mailwright.command.main import run
-from mailwright.model.secrets_file import Vault, recipient_of
+from mailwright.model.identities import identities, recipient_of
+from mailwright.model.secrets_file import Vault
 
 REPOSITORY = Path(__file__).parents[2]
 FLEET = """\
@@ -63,7 +64,7 @@ class Bench:
 
     @property
     def recipient(self) -> str:
-        return recipient_of(self.vault.identities()[0][1])
+        return recipient_of(identities(self.vault.identity, {})[0][1])
 
     @property
     def left(self) -> list[str]:

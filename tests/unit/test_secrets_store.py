@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from mailwright.model import secrets_file
 from mailwright.model.errors import SecretError
 from mailwright.model.fleet import Fleet, SecretName
+from mailwright.model.identities import parse_identities
 from mailwright.model.role import Role, Settings
 from mailwright.model.secrets import GivenSecrets
-from mailwright.model.secrets_file import Content, Vault, parse_identities
+from mailwright.model.secrets_file import Content, Vault
 from mailwright.model.secrets_store import (
     FleetSecrets,
     Initialised,

@@ -1,0 +1,92 @@
+"""Who can open a secrets file: age identities, and the recipients that are their public halves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import pyrage
+
+from mailwright.model.errors import SecretError
+
+IDENTITY = "MAILWRIGHT_AGE_IDENTITY"
+"""Environment: an age identity itself, for CI."""
+IDENTITY_FILE = "MAILWRIGHT_AGE_IDENTITY_FILE"
+"""Environment: the path of an identity file."""
+
+
+def identities(file: Path, environ: Mapping[str, str]) -> list[tuple[str, object]]:
+    """Every identity at hand, in the environment and in `file` if it exists, with where it comes from.
+
+    Raises:
+        SecretError: one of them is unreadable, or readable by others.
+    """
+    found: list[tuple[str, object]] = []
+    if text := environ.get(IDENTITY):
+        found += [(f"${IDENTITY}", one) for one in parse_identities(text, f"${IDENTITY}")]
+    files = [Path(environ[IDENTITY_FILE])] if environ.get(IDENTITY_FILE) else []
+    files += [file] if file.exists() else []
+    for one_file in files:
+        found += [(str(one_file), one) for one in parse_identities(_private_text(one_file), str(one_file))]
+    return found
+
+
+def make_identity(file: Path) -> None:
+    """A new age identity in a file of its own, 0600, in the format of age-keygen(1). Never replaces one."""
+    identity = pyrage.x25519.Identity.generate()
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "w") as stream:
+            stream.write(f"# public key: {identity.to_public()}\n{identity}\n")
+    except OSError as error:
+        raise SecretError(f"{file}: the identity cannot be written: {error.strerror}") from None
+
+
+def parse_identities(text: str, where: str) -> list[object]:
+    """The identities of an age identity file, or an unencrypted SSH private key.
+
+    Raises:
+        SecretError: there is none, or one is malformed.
+    """
+    lines = [line.strip() for line in text.splitlines()]
+    words = [line for line in lines if line and not line.startswith("#")]
+    try:
+        if "PRIVATE KEY-----" in text:
+            return [pyrage.ssh.Identity.from_buffer(text.encode())]
+        found = [pyrage.x25519.Identity.from_str(word) for word in words]
+    except (pyrage.IdentityError, ValueError):
+        found = []
+    if not found:
+        raise SecretError(f"{where}: holds no age identity (a line AGE-SECRET-KEY-1...)")
+    return found
+
+
+def parse_recipient(text: str) -> object:
+    """An age recipient `age1...`, or an SSH public key.
+
+    Raises:
+        SecretError: neither.
+    """
+    kind = pyrage.ssh.Recipient if text.startswith("ssh-") else pyrage.x25519.Recipient
+    try:
+        return kind.from_str(text)
+    except (pyrage.RecipientError, ValueError):
+        raise SecretError(f"not an age recipient (age1...) nor an SSH public key: {text[:80]!r}") from None
+
+
+def recipient_of(identity: object) -> str:
+    """The public half of an identity; `an SSH key` for the kind that does not tell."""
+    return str(identity.to_public()) if hasattr(identity, "to_public") else "an SSH key"
+
+
+def _private_text(file: Path) -> str:
+    try:
+        if file.stat().st_mode & 0o077:
+            raise SecretError(f"{file}: an identity that others can read: `chmod 600 {file}`")
+        return file.read_text(encoding="utf-8")
+    except OSError as error:
+        raise SecretError(f"{file}: the identity cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SecretError(f"{file}: holds no age identity (a line AGE-SECRET-KEY-1...)") from None
