@@ -82,13 +82,14 @@ def show(machines: Sequence[MachinePlan], zones: Plans | None) -> None:
         for operation, details in machine.changes:
             say(f"  {operation}", "yellow")
             for line in details.splitlines():
-                say(f"    {line}", _style(line))
+                say(f"    {line.removeprefix(f'{operation}: ')}", _style(line))
     if zones:
         show_plans(zones)
 
 
 def _style(line: str) -> str | None:
-    return {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
+    """Lines of a diff are indented below the line that says what changes."""
+    return {"  +": "green", "  -": "red", "  @": "cyan"}.get(line[:3])
 
 
 def _as_data(machines: Sequence[MachinePlan], zones: Plans | None) -> dict[str, Any]:

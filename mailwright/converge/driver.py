@@ -41,6 +41,10 @@ from typing_extensions import override
 from mailwright.converge.events import GO, Event, Kind
 
 
+_SUMMARY = "Error: executed "
+"""How pyinfra ends what it says about a failed operation: a count of commands, of no use to anybody."""
+
+
 class Teller(BaseStateCallback, logging.Handler):
     """Turns pyinfra's callbacks and log lines into events on a stream."""
 
@@ -79,7 +83,8 @@ class Teller(BaseStateCallback, logging.Handler):
 
     def heard(self, host: Host, op_hash: str) -> str:
         """What was said since the last time somebody asked."""
-        return "\n".join(self.said.pop((host.name, op_hash), []))
+        lines = self.said.pop((host.name, op_hash), [])
+        return "\n".join(line for line in lines if not line.startswith(_SUMMARY))
 
     def objections(self, host: Host) -> str:
         """What operations found wrong while they were planned, each sentence once."""
