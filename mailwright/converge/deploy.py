@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyinfra.context import ctx_host
 
 from mailwright.converge import machine, session
-from mailwright.converge.inventory import FLEET_FILE, InventoryError, site_of
+from mailwright.converge.inventory import FLEET_FILE, MACHINE, InventoryError, site_of
 from mailwright.converge.remote import Redactor
 from mailwright.converge.session import Session
 from mailwright.model.errors import MailwrightError
@@ -42,7 +42,7 @@ def _begin(roles: Sequence[Role]) -> Session:
     host = ctx_host.get()
     try:
         site = site_of(host.data.get(FLEET_FILE), tuple(roles))
-        plan = site.plan(site.fleet.machine(host.name))
+        plan = site.plan(site.fleet.machine(host.data.get(MACHINE)))
         own = session.begin(host, plan, Redactor.of(site.secrets, plan.merged))
     except MailwrightError as e:
         raise InventoryError(f"{host.name}: {e}") from None

@@ -130,7 +130,8 @@ def apply(changes: Changes, validate: str | None = None) -> str:
     return "\n".join(part for part in parts if part)
 
 
-_PREPARE = f"""clean() {{ rm -rf {STAGE}; rm -f -- @SIBLINGS@; }}
+_PREPARE = f"""umask 077 # until a file has its own mode
+clean() {{ rm -rf {STAGE}; rm -f -- @SIBLINGS@; }}
 trap clean EXIT
 clean
 root={STAGE_ROOT}

@@ -11,7 +11,7 @@ from typing import Any
 from paramiko import Transport
 from pyinfra.api.exceptions import PyinfraError
 
-from mailwright.model.errors import FleetError, MailwrightError
+from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.load import load_site
 from mailwright.model.role import Role
@@ -20,11 +20,11 @@ from mailwright.model.site import Site
 FLEET_FILE = "mailwright_fleet"
 """Host data: the path of the fleet file that the machine is from."""
 
+MACHINE = "mailwright_machine"
+"""Host data: the machine's name in it. pyinfra's own name for a host may differ (`@vagrant/out1`)."""
+
 Group = list[tuple[str, dict[str, Any]]]
 """What pyinfra takes for a group: (machine name, host data)."""
-
-# pyinfra hands group names on as keyword arguments of its Inventory, beside these of its own.
-_RESERVED = ("self", "all")
 
 
 class InventoryError(PyinfraError):
@@ -74,9 +74,6 @@ def _groups(site: Site, file: str) -> dict[str, Group]:
             for spelling in dict.fromkeys((name, name.replace("-", "_"))):
                 if machine not in members.setdefault(spelling, []):
                     members[spelling].append(machine)
-    wrong = [name for name in members if name in _RESERVED]
-    if wrong:
-        raise FleetError([f"{file}: a label cannot be called {name}: pyinfra uses that" for name in wrong])
     data = {m.name: host_data(m, file) for m in site.fleet.machines}
     everybody: Group = list(data.items())
     return {name: [(m.name, data[m.name]) for m in group] for name, group in members.items()} | {
@@ -89,6 +86,7 @@ def host_data(machine: Machine, file: str) -> dict[str, Any]:
     ssh = machine.ssh
     data: dict[str, Any] = {
         FLEET_FILE: file,
+        MACHINE: machine.name,
         "ssh_hostname": machine.ssh_address,
         "ssh_port": ssh.port,
         "ssh_user": ssh.user,

@@ -56,7 +56,8 @@ def shell(
     own = current()
     if not own.rehearsing:
         hidden = HiddenValue(stdin) if stdin is not None else None
-        _apply_shell(command=command, unless=unless, stdin=hidden, name=f"{ctx.role}: {what}")
+        title = f"{ctx.role}: {what}"
+        _apply_shell(title=title, command=command, unless=unless, stdin=hidden, name=title)
     elif unless is not None:
         own.tests.append(unless)
 
@@ -88,7 +89,7 @@ def _apply_units(role: str) -> Commands:
 
 
 @operation()
-def _apply_shell(command: str, unless: str | None, stdin: HiddenValue | None) -> Commands:
+def _apply_shell(title: str, command: str, unless: str | None, stdin: HiddenValue | None) -> Commands:
     def decide(_: Session, seen: Observation) -> Task | None:
         if unless is not None and seen.passed(unless):
             return None
@@ -104,4 +105,4 @@ def _apply_shell(command: str, unless: str | None, stdin: HiddenValue | None) ->
             lines.append(f"sh -c {words(unless)} >/dev/null 2>&1 || fail {still}")
         return Task("\n".join(lines))
 
-    yield from converge("shell", decide)
+    yield from converge(title, decide)

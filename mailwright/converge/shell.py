@@ -20,11 +20,12 @@ _HEAD = f"""{{
 exec </dev/null
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 set -eu
-umask 077
+umask 077 # nobody else may hold the lock
 fail() {{ printf '%s\\n' "$*" >&2; exit 1; }}
 [ "$(id -u)" = 0 ] || fail 'this needs root: give the machine ssh.user root, or a user with passwordless sudo'
 mkdir -p -m 0711 {RUN}
 exec 9>{LOCK}
+umask 022
 flock -w {_PATIENCE} 9 || fail 'another run is still changing this machine'
 """
 

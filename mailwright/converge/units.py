@@ -166,7 +166,13 @@ def apply(plan: Plan) -> str:
 
 def _line(unit: Unit, verb: str) -> str:
     if verb == "mask":
-        return f"systemctl mask --now -- {words(unit.name)} 2>&1"
+        # Not `mask --now`: a timer that is masked before it is stopped ends up as failed.
+        name = words(unit.name)
+        return (
+            f"systemctl stop -- {name} 2>/dev/null || :\n"
+            f"systemctl mask -q -- {name} 2>&1\n"
+            f"systemctl reset-failed -- {name} 2>/dev/null || :"
+        )
     if verb in ("start", "restart"):
         return f"run {verb} {words(unit.name)}"
     if verb == "reload":

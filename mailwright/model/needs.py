@@ -326,9 +326,26 @@ def merge(parts: Iterable[Needs]) -> Needs:
         NeedsError: two parts contradict each other; the message names both values.
     """
     parts = tuple(parts)
-    return Needs(
+    merged = Needs(
         **{f.name: _union(f.name, [x for p in parts for x in getattr(p, f.name)]) for f in fields(Needs)}
     )
+    _check_paths(merged)
+    return merged
+
+
+def _check_paths(merged: Needs) -> None:
+    """A path is one thing: a file, a directory or nothing at all."""
+    kinds: dict[str, tuple[File | Directory | Absent, ...]] = {
+        "a file": merged.files,
+        "a directory": merged.directories,
+        "absent": merged.absent,
+    }
+    seen: dict[str, str] = {}
+    for kind, needs in kinds.items():
+        for need in needs:
+            other = seen.setdefault(need.path, kind)
+            if other != kind:
+                raise NeedsError(f"two roles need different things: {need.path} is {other} and {kind}")
 
 
 def _union(kind: str, items: list[Any]) -> tuple[Any, ...]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Needs, merge
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.model.secrets import Secrets
+
+_SECOND_PASS = ("files", "directories", "absent")
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,8 @@ class Site:
         first = {r.name: r.needs(self._context(machine, r.name)) for r in roles}
         gathered = merge(first.values())
         own = {
-            r.name: first[r.name] + r.files(self._context(machine, r.name, merged=gathered)) for r in roles
+            r.name: first[r.name] + _only_files(r, r.files(self._context(machine, r.name, merged=gathered)))
+            for r in roles
         }
         merged = merge(own.values())
         contexts = {r.name: self._context(machine, r.name, own=own[r.name], merged=merged) for r in roles}
@@ -65,3 +69,11 @@ class Site:
 
     def _context(self, machine: Machine, role: str, **needs: Needs) -> Context[Any]:
         return Context(self.fleet, machine, self._settings[machine.name, role], self.secrets, role, **needs)
+
+
+def _only_files(role: Role, needs: Needs) -> Needs:
+    """What a role says in its second pass; anything but files would come too late for the others."""
+    wrong = [f.name for f in fields(needs) if getattr(needs, f.name) and f.name not in _SECOND_PASS]
+    if wrong:
+        raise NeedsError(f"role {role.name}: its files() says {', '.join(wrong)}, which belong into needs()")
+    return needs
