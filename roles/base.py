@@ -88,6 +88,7 @@ class BaseSettings(Settings):
     """When a security update asks for a reboot: `never` mind; leave Debian's `marker`, which the
     verification reports after two weeks; or reboot at this time of day (`HH:MM`, the machine's zone)."""
     root_login: Literal["prohibit-password", "no"] = "prohibit-password"
+    """Whether root may log in, by key; `no` only where `ssh.user` is an administrator."""
 
 
 def needs(ctx: Context[BaseSettings]) -> Needs:

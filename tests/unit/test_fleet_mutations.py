@@ -30,7 +30,7 @@ JARGON = re.compile(
     r"pydantic|https?://|Input should|Value error|type=|function-|NoneType|dict_|<class|\[key\]"
 )
 
-quiet = settings(deadline=None, max_examples=150)
+quiet = settings(deadline=None, max_examples=100)
 
 junk = st.recursive(
     st.none()
