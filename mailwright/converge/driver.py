@@ -40,7 +40,6 @@ from typing_extensions import override
 
 from mailwright.converge.events import GO, Event, Kind
 
-
 _SUMMARY = "Error: executed "
 """How pyinfra ends what it says about a failed operation: a count of commands, of no use to anybody."""
 

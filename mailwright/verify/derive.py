@@ -27,18 +27,19 @@ _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None
 )
 
 
-def expectations(plan: MachinePlan) -> tuple[Expectation, ...]:
+def expectations(plan: MachinePlan, inventory: str = "INVENTORY") -> tuple[Expectation, ...]:
     """Everything that must hold on a machine, in the order of its roles; each need once.
 
-    DNS records are left out: `mailwright dns check` asks the world's servers about them.
+    `inventory` is what remedies name, so that they can be pasted. DNS records are left out: `mailwright dns check` asks the world's servers about them.
     """
     unique: dict[str, Expectation] = {}
-    for expectation in (*_of_machine(plan), *_of_needs(plan), *_of_checks(plan)):
+    apply = f"mailwright apply {inventory} --limit {plan.machine.name}"
+    for expectation in (*_of_machine(plan, apply), *_of_needs(plan, apply), *_of_checks(plan)):
         unique.setdefault(expectation.name, expectation)
     return tuple(unique.values())
 
 
-def _of_machine(plan: MachinePlan) -> Iterator[Expectation]:
+def _of_machine(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
     name, debian = plan.machine.name, plan.machine.debian
     yield Expectation(
         name,
@@ -47,7 +48,7 @@ def _of_machine(plan: MachinePlan) -> Iterator[Expectation]:
         _seen(partial(judge.release, debian)),
         f"say `debian:` in the fleet file as it is, or reinstall {name}",
     )
-    yield Expectation(name, "", "packages-whole", _seen(judge.whole), _apply(plan))
+    yield Expectation(name, "", "packages-whole", _seen(judge.whole), apply)
     yield Expectation(
         name,
         "",
@@ -57,12 +58,12 @@ def _of_machine(plan: MachinePlan) -> Iterator[Expectation]:
     )
 
 
-def _of_needs(plan: MachinePlan) -> Iterator[Expectation]:
+def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
     for role, needs in plan.by_role.items():
         make = partial(Expectation, plan.machine.name, role)
         for kind, name, judgement in _OF_OBSERVATION:
             for need in getattr(needs, kind):
-                yield make(name.format(need), _seen(partial(judgement, need)), _apply(plan))
+                yield make(name.format(need), _seen(partial(judgement, need)), apply)
         for port in needs.ports:
             if port.proto != "vrrp":  # a protocol of IP without ports: nothing listens
                 remedy = f"journalctl -b on {plan.machine.name}: why does nothing serve {port.reason}?"
@@ -70,8 +71,8 @@ def _of_needs(plan: MachinePlan) -> Iterator[Expectation]:
         for scrape in needs.scrapes:
             remedy = f"the exporter {scrape.name} is not running or listens elsewhere"
             yield make(f"scrape-{scrape.name}", partial(_scrape, scrape), remedy)
-        yield from (_backup(plan, role, path) for path in needs.backups)
-        yield from (_certificate(plan, role, certificate) for certificate in needs.certificates)
+        yield from (_backup(plan, apply, role, path) for path in needs.backups)
+        yield from (_certificate(plan, apply, role, certificate) for certificate in needs.certificates)
 
 
 def _of_checks(plan: MachinePlan) -> Iterator[Expectation]:
@@ -79,10 +80,6 @@ def _of_checks(plan: MachinePlan) -> Iterator[Expectation]:
         name = f"check-{role}-{check.name}"
         judged = partial(_check, check, name)
         yield Expectation(plan.machine.name, role, name, judged, check.remedy, check.command)
-
-
-def _apply(plan: MachinePlan) -> str:
-    return f"mailwright apply INVENTORY --limit {plan.machine.name}"
 
 
 def _seen(judgement: Callable[[Observation], Fault | None]) -> Judge:
@@ -108,7 +105,7 @@ def _scrape(scrape: Scrape, evidence: Evidence) -> Fault | None:
     return None if served else Fault(f"{scrape.name} on port {scrape.port}/tcp", "nothing listens")
 
 
-def _backup(plan: MachinePlan, role: str, path: BackupPath) -> Expectation:
+def _backup(plan: MachinePlan, apply: str, role: str, path: BackupPath) -> Expectation:
     name = f"backup-{path.path}"
 
     def judged(evidence: Evidence) -> Fault | None:
@@ -116,10 +113,10 @@ def _backup(plan: MachinePlan, role: str, path: BackupPath) -> Expectation:
         return None if there else Fault(f"{path.reason} to back up", "nothing there")
 
     command = f"test -e {shlex.quote(path.path)}"
-    return Expectation(plan.machine.name, role, name, judged, _apply(plan), command)
+    return Expectation(plan.machine.name, role, name, judged, apply, command)
 
 
-def _certificate(plan: MachinePlan, role: str, certificate: Certificate) -> Expectation:
+def _certificate(plan: MachinePlan, apply: str, role: str, certificate: Certificate) -> Expectation:
     name = f"certificate-{certificate.name}"
     chain = shlex.quote(f"{certificate.directory}/fullchain.pem")
     key = shlex.quote(f"{certificate.directory}/privkey.pem")
@@ -139,7 +136,7 @@ def _certificate(plan: MachinePlan, role: str, certificate: Certificate) -> Expe
             return Fault("a valid certificate with its key", (result.stderr or result.stdout).strip()[:300])
         return Fault(f"names {', '.join(lacking)}", "not in the certificate") if lacking else None
 
-    return Expectation(plan.machine.name, role, name, judged, _apply(plan), command)
+    return Expectation(plan.machine.name, role, name, judged, apply, command)
 
 
 def _check(check: Check, name: str, evidence: Evidence) -> Fault | None:

@@ -74,10 +74,11 @@ class Expectation:
 
     def report(self, fault: Fault) -> str:
         """What an operator reads about a failure."""
+        found = "\n            ".join(fault.found.splitlines())
         who = f"declared by {self.role}" if self.role else "holds of every machine"
         return (
             f"{self.machine}: {self.name} ({who})\n"
             f"  expected: {fault.expected}\n"
-            f"  found:    {fault.found}\n"
+            f"  found:    {found}\n"
             f"  remedy:   {self.remedy}"
         )

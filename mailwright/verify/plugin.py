@@ -36,7 +36,7 @@ class Suite:
         """
         site = open_site(Path(inventory))
         self.plans: dict[str, MachinePlan] = {m.name: site.plan(m) for m in select(site.fleet, limit)}
-        self.expectations = [e for plan in self.plans.values() for e in expectations(plan)]
+        self.expectations = [e for plan in self.plans.values() for e in expectations(plan, inventory)]
         self.gathering: Gathering | None = None
         self.told: set[str] = set()
         """Machines whose silence has been reported."""

@@ -139,7 +139,7 @@ def test_a_fault_says_what_where_who_and_what_to_do(site):
         m2: file-/etc/greeting (declared by greeter)
           expected: mode 0644
           found:    mode 0600
-          remedy:   mailwright apply INVENTORY --limit m2
+          remedy:   mailwright apply inventory/prod.yaml --limit m2
         """)
         in result.stdout
     )
