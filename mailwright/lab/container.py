@@ -11,6 +11,7 @@ import shutil
 import signal
 import tarfile
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -21,6 +22,11 @@ from mailwright.model.errors import LabError
 
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOUNTED = 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"'
+
+
+def unit_prefix(lab: str) -> str:
+    """How the units of all containers of a lab begin; no lab's name has a hyphen."""
+    return f"mailwright-lab-{lab}-"
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,7 @@ class Container:
     @property
     def unit(self) -> str:
         """Name of its control group, and of its transient unit under systemd."""
-        return f"mailwright-lab-{self.lab}-{self.name}"
+        return unit_prefix(self.lab) + self.name
 
     @property
     def console(self) -> Path:
@@ -126,6 +132,12 @@ class Container:
         run(["cp", "-a", "--reflink=auto", str(place / "upper"), str(self._upper)])
         self._stamp.write_text(self.image.place.name)
 
+    @property
+    def snapshots(self) -> list[str]:
+        """Labels of its snapshots, sorted."""
+        place = self.directory / "snapshots"
+        return sorted(p.name for p in place.glob("[!.]*")) if place.exists() else []
+
     def _snapshot(self, label: str) -> Path:
         if not label.replace("-", "").replace("_", "").isalnum():
             raise LabError(f"not a name for a snapshot: {label}")
@@ -165,18 +177,17 @@ class Container:
         for nspawn in processes.members(self.unit):
             if processes.name(nspawn) == "systemd-nspawn":
                 processes.send([nspawn], signal.SIGTERM)  # passed on as a request to power off
-        try:
+        with suppress(LabError):  # of a host that does not want to: its plug is pulled
             wait_until(lambda: not processes.members(self.unit), f"{self.name} shuts down", timeout=grace)
-        except LabError:
-            pass  # its plug is pulled below
         self.kill()
 
     def kill(self) -> None:
         """Pull the plug: nothing of it runs when this returns."""
-
         processes.kill_unit(self.unit)
 
-    def execute(self, argv: Sequence[str], stdin: str | bytes | None = None, timeout: float = 120) -> Completed:
+    def execute(
+        self, argv: Sequence[str], stdin: str | bytes | None = None, timeout: float = 120
+    ) -> Completed:
         """Run a command inside, as root, past its network and its sshd: what a console is for.
 
         Raises:

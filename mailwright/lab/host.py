@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mailwright.lab import door, keys
 from mailwright.lab.container import Container, Seed, archive_of
@@ -44,7 +45,9 @@ class LabHost:
 
     # --- for tests
 
-    def run(self, command: str | Sequence[str], stdin: str | bytes | None = None, timeout: float = 120) -> Completed:
+    def run(
+        self, command: str | Sequence[str], stdin: str | bytes | None = None, timeout: float = 120
+    ) -> Completed:
         """Run a command on it as root; a string is for `sh -c`.
 
         It comes in by the console, not over the network, so that it works whatever the firewall or
@@ -105,6 +108,22 @@ class LabHost:
         self.container.start()
         self.wait_for_ssh()
 
+    def status(self) -> dict[str, Any]:
+        """What is known of it, as plain data. `state`: `up`, `no ssh`, `stopped` or `not made`."""
+        if self.running:
+            state = "up" if self.answers() else "no ssh"
+        else:
+            state = "stopped" if self.container.made else "not made"
+        return {
+            "host": self.name,
+            "state": state,
+            "release": self.host.release,
+            "addresses": [str(i.ip) for i in self.host.interfaces],
+            "fqdn": self.host.fqdn,
+            "world": self.host.world,
+            "snapshots": self.container.snapshots,
+        }
+
     # --- for `lab up`
 
     def up(self, progress: Progress) -> None:
@@ -130,14 +149,18 @@ class LabHost:
         changed = [seed for seed in self.world.files if not self._holds(seed)]
         if not absent + changed:
             return
-        self.run(["tar", "-C", "/", "--no-overwrite-dir", "-xpf", "-"], stdin=archive_of(absent + changed)).require()
+        self.run(
+            ["tar", "-C", "/", "--no-overwrite-dir", "-xpf", "-"], stdin=archive_of(absent + changed)
+        ).require()
         self.run("systemctl daemon-reload").require()
         if self.world.units:
             self.run(["systemctl", "restart", *self.world.units]).require(f"{self.name}: its services")
 
     def answers(self) -> bool:
         """Whether root can log in over SSH, as a deploy would."""
-        return attempt(["ssh", *self.ssh_options, "-o", "ConnectTimeout=3", self.login, "true"], timeout=15).ok
+        return attempt(
+            ["ssh", *self.ssh_options, "-o", "ConnectTimeout=3", self.login, "true"], timeout=15
+        ).ok
 
     def wait_for_ssh(self) -> None:
         """Wait until root can log in.
@@ -181,25 +204,25 @@ class LabHost:
     def _seeds(self) -> list[Seed]:
         """What a cloud's first boot gives a machine: name, addresses, keys, and a way to packages."""
         key = keys.host_key(self.plan, self.name)
-        controller, _ = self.plan.controller
         short = self.host.fqdn.partition(".")[0]
+        names = f"127.0.0.1 localhost\n127.0.1.1 {self.host.fqdn} {short}\n::1 localhost\n"
+        proxy = f'Acquire::http::Proxy "{door.url(self.plan.controller[0].ip)}";\n'
+        login = f"{keys.operator_key(self.plan).public}\n"
         return [
             Seed("/etc/hostname", f"{short}\n".encode()),
-            Seed("/etc/hosts", f"127.0.0.1 localhost\n127.0.1.1 {self.host.fqdn} {short}\n::1 localhost\n".encode()),
+            Seed("/etc/hosts", names.encode()),
             Seed("/etc/machine-id", f"{uuid.uuid4().hex}\n".encode(), 0o444),
             Seed("/etc/systemd/network/10-lab.network", self._network()),
-            Seed("/etc/apt/apt.conf.d/30lab-proxy", f'Acquire::http::Proxy "{door.url(controller.ip)}";\n'.encode()),
+            Seed("/etc/apt/apt.conf.d/30lab-proxy", proxy.encode()),
             Seed("/etc/ssh/ssh_host_ed25519_key", key.private, 0o600),
             Seed("/etc/ssh/ssh_host_ed25519_key.pub", f"{key.public}\n".encode()),
-            Seed("/root/.ssh/authorized_keys", f"{keys.operator_key(self.plan).public}\n".encode(), 0o600),
+            Seed("/root/.ssh/authorized_keys", login.encode(), 0o600),
             *(self.world.files + self.world.once if self.world else ()),
         ]
 
     def _network(self) -> bytes:
         """systemd.network(5): static addresses, usable at once, and no route beyond the bridge."""
-        addresses = "".join(
-            f"\n[Address]\nAddress={interface}\nDuplicateAddressDetection=none\n" for interface in self.host.interfaces
-        )
-        return (
-            "[Match]\nName=host0\n\n[Network]\nDHCP=no\nIPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n" + addresses
-        ).encode()
+        network = "DHCP=no\nIPv6AcceptRA=no\nLLMNR=no\nMulticastDNS=no\n"
+        addresses = (f"Address={i}\nDuplicateAddressDetection=none\n" for i in self.host.interfaces)
+        sections = [f"[Network]\n{network}", *(f"[Address]\n{address}" for address in addresses)]
+        return "\n".join(["[Match]\nName=host0\n", *sections]).encode()

@@ -64,10 +64,10 @@ def operator_key(plan: LabPlan) -> SshKey:
 
 def write_known_hosts(plan: LabPlan) -> None:
     """What ssh needs to recognise every host, by name and by address (sshd(8), SSH_KNOWN_HOSTS)."""
-    lines = [
-        f"{','.join((host.name, host.fqdn, *(str(i.ip) for i in host.interfaces)))} {host_key(plan, host.name).public}\n"
-        for host in plan.hosts
-    ]
+    lines = []
+    for host in plan.hosts:
+        names = (host.name, host.fqdn, *(str(i.ip) for i in host.interfaces))
+        lines.append(f"{','.join(names)} {host_key(plan, host.name).public}\n")
     _write(plan.state / "ssh" / "known_hosts", "".join(lines).encode(), 0o644)
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mailwright.lab import door, images, keys, network, processes
+from mailwright.lab import door, images, keys, network, remains
 from mailwright.lab.archive import Archive, machine_archive
 from mailwright.lab.host import LabHost
 from mailwright.lab.locks import exclusive
 from mailwright.lab.machine import prepare, require_root
 from mailwright.lab.mailbox import Mailbox
 from mailwright.lab.nameserver import NameServer
-from mailwright.lab.paths import LABS
 from mailwright.lab.plan import LabPlan
 from mailwright.lab.progress import Progress
 from mailwright.lab.world import WorldHost
@@ -124,25 +122,44 @@ class Lab:
         """Stop everything that runs; disks and keys stay."""
         require_root()
         with self._locked(progress):
-            self._stop(progress, graceful=True)
+            with progress.step("hosts shut down"):
+                each(self.hosts, lambda host: host.container.stop())
+            remains.stop(self.plan.name)  # whatever else runs under this lab's name
         progress.total(f"lab {self.plan.name} is down; its disks are kept")
 
-    def destroy(self, progress: Progress = SILENT) -> None:
+    def destroy(self) -> None:
         """Leave no process, mount, interface or file of this lab; cached images and packages stay."""
         require_root()
-        with self._locked(progress):
-            self._stop(progress, graceful=False)
-            shutil.rmtree(self.plan.state)
-            remove_if_empty(LABS)
-        progress.total(f"lab {self.plan.name} is gone")
+        if self.plan.name in remains.labs():
+            remains.destroy(self.plan.name)
 
     def reset(self, names: Iterable[str], progress: Progress = SILENT) -> None:
         """Make hosts bare again, in parallel."""
-        each([self.host(name) for name in names], lambda host: self._reset(host, progress))
+        self._each(names, "is bare again", lambda host: host.reset(), progress)
 
-    def _reset(self, host: LabHost, progress: Progress) -> None:
-        with progress.step(f"{host.name} is bare again"):
-            host.reset()
+    def snapshot(self, names: Iterable[str], label: str, progress: Progress = SILENT) -> None:
+        """Keep the disks of hosts under a label, in parallel."""
+        self._each(names, f"is kept as {label}", lambda host: host.snapshot(label), progress)
+
+    def restore(self, names: Iterable[str], label: str, progress: Progress = SILENT) -> None:
+        """Put hosts back to a snapshot, in parallel."""
+        self._each(names, f"is back at {label}", lambda host: host.restore(label), progress)
+
+    def _each(
+        self, names: Iterable[str], done: str, act: Callable[[LabHost], None], progress: Progress
+    ) -> None:
+        def one(host: LabHost) -> None:
+            with progress.step(f"{host.name} {done}"):
+                act(host)
+
+        each([self.host(name) for name in names], one)
+
+    def status(self) -> list[dict[str, Any]]:
+        """What is known of each host: plain data."""
+        found: list[dict[str, Any]] = []
+        each(self.hosts, lambda host: found.append(host.status()))
+        order = [host.name for host in self.hosts]
+        return sorted(found, key=lambda row: order.index(row["host"]))
 
     def _locked(self, progress: Progress) -> AbstractContextManager[None]:
         def waiting() -> None:
@@ -167,16 +184,6 @@ class Lab:
         for level in ({**{p: i for p, i in wanted.items() if not i.parent}, **bases}, wanted):
             each([i for i in level.values() if not i.exists], lambda image: _build(image, progress))
 
-    def _stop(self, progress: Progress, *, graceful: bool) -> None:
-        """Stop what the fleet file names and whatever else runs under this lab's name."""
-        with progress.step("hosts stopped"):
-            if graceful:
-                each(self.hosts, lambda host: host.container.stop())
-            for unit in processes.units(f"mailwright-lab-{self.plan.name}-"):
-                processes.kill_unit(unit)
-        door.close_door(self.plan.name)
-        network.remove_bridge(self.plan.bridge)
-
 
 def _build(image: images.Image, progress: Progress) -> None:
     def waiting() -> None:
@@ -200,9 +207,3 @@ def each(items: Iterable[T], act: Callable[[T], None]) -> None:
         raise next((p for p in problems if not isinstance(p, LabError)), problems[0])
     if problems:
         raise LabError("\n".join(map(str, problems)))
-
-
-def remove_if_empty(directory: Path) -> None:
-    """Remove a directory that holds nothing."""
-    if directory.exists() and not any(directory.iterdir()):
-        directory.rmdir()

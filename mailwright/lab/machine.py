@@ -41,6 +41,8 @@ def require_root() -> None:
     """
     if os.geteuid() != 0:
         raise LabError("a lab is made of namespaces, mounts and a bridge: run this with sudo")
+    # sudo and su may leave out where ip and sysctl are.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def prepare(progress: Progress) -> None:
@@ -49,17 +51,17 @@ def prepare(progress: Progress) -> None:
     Raises:
         LabError: this is no Debian machine, or a package could not be installed.
     """
-    missing = sorted({package for program, package in _PROGRAMS.items() if not shutil.which(program)} - _present())
+    missing = {package for program, package in _PROGRAMS.items() if not _there(program)}
     if missing:
-        _install(missing, progress)
+        _install(sorted(missing), progress)
     for key, least in _LIMITS.items():
         place = Path("/proc/sys", *key.split("."))
         if int(place.read_text()) < least:
             place.write_text(str(least))
 
 
-def _present() -> set[str]:
-    return {package for path, package in _PROGRAMS.items() if path.startswith("/") and Path(path).exists()}
+def _there(program: str) -> bool:
+    return Path(program).exists() if program.startswith("/") else shutil.which(program) is not None
 
 
 def _install(packages: list[str], progress: Progress) -> None:

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from mailwright.lab.host import LabHost
 
 
+# All services run, Dovecot and the judge listen, and Postfix greets.
+_READY = f"""
+systemctl --quiet is-active {" ".join(UNITS)} || exit 1
+test -S /var/spool/postfix/private/dovecot-lmtp || exit 1
+exec 3<>/dev/tcp/127.0.0.1/11332 4<>/dev/tcp/127.0.0.1/25 || exit 1
+read -r -u 4 code _ && [ "$code" = 220 ] && echo QUIT >&4
+"""
+
+
 @dataclass(frozen=True)
 class Message:
     """A message as it lies in a Maildir."""
@@ -75,7 +84,7 @@ class Mailbox:
     host: LabHost
 
     def messages(self, user: str, since: float = 0) -> list[Message]:
-        """A user's messages that were delivered at `since` (seconds since the epoch) or later, oldest first."""
+        """A user's messages delivered at `since` (seconds since the epoch) or later, oldest first."""
         found = []
         for folder in ("new", "cur"):
             place = self.host.container.inside(f"{MAIL}/{user}/Maildir/{folder}")
@@ -113,11 +122,7 @@ class Mailbox:
         Raises:
             LabError: not within half a minute.
         """
-        probe = (
-            f"systemctl --quiet is-active {' '.join(UNITS)} && test -S /var/spool/postfix/private/dovecot-lmtp"
-            " && bash -c 'exec 3<>/dev/tcp/127.0.0.1/11332 4<>/dev/tcp/127.0.0.1/25 && read -r -u 4 x && [ \"${x%% *}\" = 220 ]'"
-        )
-        wait_until(lambda: self.host.run(probe).ok, "mailbox takes mail")
+        wait_until(lambda: self.host.run(["bash", "-c", _READY]).ok, "mailbox takes mail")
 
 
 def _message(user: str, file: Path) -> Message:

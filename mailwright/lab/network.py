@@ -9,6 +9,14 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_network
 from mailwright.lab.shell import attempt, run
 from mailwright.model.errors import LabError
 
+PREFIX = "mw-"
+"""Of bridge names, which have at most 15 characters (IFNAMSIZ): a lab's name has at most 8."""
+
+
+def bridge(lab: str) -> str:
+    """The name of a lab's bridge."""
+    return PREFIX + lab
+
 
 def make_bridge(name: str, addresses: Iterable[IPv4Interface | IPv6Interface]) -> None:
     """Make the bridge with the controller's addresses on it; what is there already is kept.
@@ -41,7 +49,7 @@ def _refuse_overlap(link: dict[str, object], wanted: list[IPv4Interface | IPv6In
     for info in link["addr_info"]:  # type: ignore[attr-defined]
         there = ip_network(f"{info['local']}/{info['prefixlen']}", strict=False)
         for address in wanted:
-            if address.version == there.version and address.network.overlaps(there):  # type: ignore[arg-type]
+            if address.version == there.version and address.network.overlaps(there):
                 raise LabError(
                     f"{address.network} is already the network of {link['ifname']}: give this lab another"
                     " (mailwright lab fleet --help)"

@@ -19,6 +19,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -83,7 +84,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         url = self.server.source(self.path)
         if url is None:
-            self.send_error(403, "not in this machine's Debian archive")
+            self.send_error(HTTPStatus.FORBIDDEN, "not in this machine's Debian archive")
             return
         place = self.server.place(url)
         if place is None:
@@ -99,7 +100,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send_kept(self, place: Path) -> None:
         with place.open("rb") as file:
-            self._begin(200, os.fstat(file.fileno()).st_size)
+            self._begin(HTTPStatus.OK, os.fstat(file.fileno()).st_size)
             shutil.copyfileobj(file, self.wfile, CHUNK)
 
     def _pass_on(self, url: str, place: Path | None = None) -> None:
@@ -109,21 +110,21 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = self.server.fetch(url, headers)
         except OSError as error:
-            self.send_error(502, f"the archive does not answer: {type(error).__name__}")
+            self.send_error(HTTPStatus.BAD_GATEWAY, f"the archive does not answer: {type(error).__name__}")
             return
         with answer:
             length = int(answer.headers.get("Content-Length") or -1)
             self._begin(answer.status, length, answer.headers.get("Last-Modified"))
-            if answer.status == 200 and place is not None:
+            if answer.status == HTTPStatus.OK and place is not None:
                 self._keep(answer, place, length)
-            elif answer.status != 304:
+            elif answer.status != HTTPStatus.NOT_MODIFIED:
                 shutil.copyfileobj(answer, self.wfile, CHUNK)
 
     def _begin(self, status: int, length: int, modified: str | None = None) -> None:
         self.send_response(status)
         if length >= 0:
             self.send_header("Content-Length", str(length))
-        elif status != 304:
+        elif status != HTTPStatus.NOT_MODIFIED:
             self.send_header("Connection", "close")
         if modified:
             self.send_header("Last-Modified", modified)

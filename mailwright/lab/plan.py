@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 from pathlib import Path
 
 from mailwright.lab.archive import RELEASES
+from mailwright.lab.network import bridge
 from mailwright.lab.paths import lab_state
 from mailwright.model.errors import LabError
 from mailwright.model.fleet import Fleet, Lab, Rfc2136
@@ -59,18 +60,20 @@ class LabPlan:
             LabError: the fleet is not a lab, or a machine does not fit into it.
         """
         if fleet.lab is None:
-            raise LabError(f"{file}: this fleet has no `lab` section, so it is not one to run on this machine")
+            raise LabError(f"{file}: this fleet has no `lab` section: it is not one to run on this machine")
         plan = cls(fleet, file, fleet.lab)
-        for machine in fleet.machines:
-            if machine.name in WORLD:
-                raise LabError(f"{file}: machine {machine.name}: the lab's own world has a host of that name")
-            for address in machine.addresses:
-                network = plan.lab.ipv4 if address.version == 4 else plan.lab.ipv6
-                if address not in network or address in plan.reserved:
-                    raise LabError(
-                        f"{file}: machine {machine.name}: {address} is not a free address of the lab's {network}"
-                    )
+        plan._check_machines()
         return plan
+
+    def _check_machines(self) -> None:
+        for machine in self.fleet.machines:
+            where = f"{self.file}: machine {machine.name}"
+            if machine.name in WORLD:
+                raise LabError(f"{where}: the lab's own world has a host of that name")
+            for address in machine.addresses:
+                network = self.lab.ipv4 if isinstance(address, IPv4Address) else self.lab.ipv6
+                if address not in network or address in self.reserved:
+                    raise LabError(f"{where}: {address} is not a free address of the lab's {network}")
 
     @property
     def name(self) -> str:
@@ -84,8 +87,8 @@ class LabPlan:
 
     @property
     def bridge(self) -> str:
-        """Its bridge's name; at most 15 characters (IFNAMSIZ) since lab names have at most 8."""
-        return f"mw-{self.name}"
+        """Its bridge's name."""
+        return bridge(self.name)
 
     @cached_property
     def controller(self) -> tuple[IPv4Interface, IPv6Interface]:
@@ -110,8 +113,8 @@ class LabPlan:
                 machine.name,
                 machine.fqdn.bare,
                 RELEASES[machine.debian],
-                machine.ipv4 and IPv4Interface((machine.ipv4, self.lab.ipv4.prefixlen)),
-                machine.ipv6 and IPv6Interface((machine.ipv6, self.lab.ipv6.prefixlen)),
+                IPv4Interface((machine.ipv4, self.lab.ipv4.prefixlen)) if machine.ipv4 else None,
+                IPv6Interface((machine.ipv6, self.lab.ipv6.prefixlen)) if machine.ipv6 else None,
                 world=False,
             )
             for machine in self.fleet.machines
@@ -127,7 +130,8 @@ class LabPlan:
         for host in self.hosts:
             if host.name == name:
                 return host
-        raise LabError(f"the lab {self.name} has no host {name}; it has {', '.join(h.name for h in self.hosts)}")
+        there = ", ".join(host.name for host in self.hosts)
+        raise LabError(f"the lab {self.name} has no host {name}; it has {there}")
 
     @cached_property
     def provider(self) -> Rfc2136:
@@ -146,8 +150,9 @@ class LabPlan:
     def fleet_zones(self) -> tuple[str, ...]:
         """Zones that the fleet's key may change, absolute: its domains and reverse zones held by the lab."""
         ours = {name for name, p in self.fleet.providers.items() if p == self.provider}
-        named = [z.name for z in (*self.fleet.domains, *self.fleet.reverse_zones) if z.provider in ours]
-        return tuple(str(name) for name in named)
+        zones = [(z.name, z.provider) for z in self.fleet.domains]
+        zones += [(z.name, z.provider) for z in self.fleet.reverse_zones]
+        return tuple(str(name) for name, provider in zones if provider in ours)
 
     @cached_property
     def anchored_zones(self) -> tuple[str, ...]:

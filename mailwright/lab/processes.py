@@ -29,16 +29,18 @@ def spawn(unit: str, argv: Sequence[str], log: Path) -> None:
     and `Delegate=` gives a container's systemd a control group that is its own to manage.
     """
     if SYSTEMD.exists():
-        run([
-            *("systemd-run", "--quiet", "--collect", f"--unit={unit}", "--slice=machine.slice"),
-            *("--property=Delegate=yes", "--property=KillMode=mixed", "--property=OOMPolicy=continue"),
-            *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
-            *argv,
-        ])
+        run(
+            [
+                *("systemd-run", "--quiet", "--collect", f"--unit={unit}", "--slice=machine.slice"),
+                *("--property=Delegate=yes", "--property=KillMode=mixed", "--property=OOMPolicy=continue"),
+                *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
+                *argv,
+            ]
+        )
         return
     groups = [_made(group) for group in control_groups(unit)]
     with log.open("ab") as output:
-        subprocess.Popen(  # noqa: S603 - arguments are ours
+        subprocess.Popen(
             ["sh", "-c", _ENTER, "sh", str(len(groups)), *map(str, groups), *argv],
             stdin=subprocess.DEVNULL,
             stdout=output,

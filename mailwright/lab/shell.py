@@ -45,16 +45,17 @@ class Completed:
         raise LabError(f"{what or ' '.join(self.argv)[:120]}: {last}")
 
 
-def attempt(argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: float | None = None) -> Completed:
+def attempt(
+    argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: float | None = None
+) -> Completed:
     """Run `argv` to its end and report, whatever its exit status.
 
     Raises:
         LabError: there is no such program, or it took longer than `timeout` seconds.
     """
-    data = stdin.encode() if isinstance(stdin, str) else stdin
-    source = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+    data = stdin.encode() if isinstance(stdin, str) else stdin or b""
     try:
-        done = subprocess.run(argv, capture_output=True, timeout=timeout, check=False, **source)  # type: ignore[call-overload]
+        done = subprocess.run(argv, input=data, capture_output=True, timeout=timeout, check=False)
     except FileNotFoundError as error:
         raise LabError(f"{argv[0]}: not installed on this machine") from error
     except subprocess.TimeoutExpired as error:
@@ -62,7 +63,9 @@ def attempt(argv: Sequence[str], *, stdin: str | bytes | None = None, timeout: f
     return Completed(tuple(argv), done.returncode, _text(done.stdout), _text(done.stderr))
 
 
-def run(argv: Sequence[str], *, stdin: str | bytes | None = None, what: str = "", timeout: float | None = None) -> str:
+def run(
+    argv: Sequence[str], *, stdin: str | bytes | None = None, what: str = "", timeout: float | None = None
+) -> str:
     """Run `argv` and return its standard output.
 
     Raises:

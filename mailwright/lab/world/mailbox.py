@@ -22,6 +22,7 @@ UNITS = ("unbound.service", "rspamd.service", "dovecot.service", "postfix.servic
 def mailbox_provider(plan: LabPlan) -> WorldHost:
     """The mailbox provider of a lab."""
     certificate, key = keys.tls_pair(plan, "mailbox")
+    name = plan.host("mailbox").fqdn
     name_server = [str(i.ip) for i in plan.host("ns").interfaces]
     resolver = template(
         "unbound.conf.j2", zones=plan.anchored_zones, reverse=_reverse(plan), addresses=name_server
@@ -32,13 +33,17 @@ def mailbox_provider(plan: LabPlan) -> WorldHost:
             Seed("/etc/resolv.conf", b"nameserver 127.0.0.1\n"),
             Seed("/etc/unbound/unbound.conf", resolver),
             Seed("/etc/unbound/anchors", keys.write_anchors(plan)),
-            Seed("/etc/postfix/main.cf", template("mailbox.main.cf.j2", name=plan.host("mailbox").fqdn, domain=DOMAIN)),
+            Seed(
+                "/etc/postfix/main.cf",
+                template("mailbox.main.cf.j2", name=name, domain=DOMAIN),
+            ),
             Seed("/etc/postfix/recipients", template("mailbox.recipients")),
             Seed("/etc/postfix/server.crt", certificate),
             Seed("/etc/postfix/server.key", key, 0o600),
             Seed("/etc/mailname", f"{DOMAIN}\n".encode()),
             Seed("/etc/dovecot/dovecot.conf", template("dovecot.conf.j2", mail=MAIL)),
-            Seed("/etc/rspamd/rspamd.conf", template("rspamd.conf.j2", name=plan.host("mailbox").fqdn)),
+            Seed("/etc/rspamd/rspamd.conf", template("rspamd.conf.j2", name=name)),
+            Seed("/etc/rspamd/suffixes", template("suffixes")),
         ),
         units=UNITS,
     )

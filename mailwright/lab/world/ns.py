@@ -6,7 +6,7 @@ Zones of the fleet start almost empty and take signed updates from the fleet's k
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import IPv4Interface
 
 import dns.name
 import dns.reversename
@@ -35,14 +35,14 @@ def name_server(plan: LabPlan) -> WorldHost:
         own=(PARENT_ZONE, MAILBOX_ZONE),
         fleet=plan.fleet_zones,
     )
-    signing = tuple(_private(f"/etc/knot/keys/{zone}pem", keys.zone_key(plan, zone).pem) for zone in all_zones(plan))
+    signing = {zone: keys.zone_key(plan, zone).pem for zone in all_zones(plan)}
     return WorldHost(
         packages=("knot", "knot-dnsutils"),
         files=(
             _private("/etc/knot/knot.conf", config),
             Seed("/usr/local/sbin/import-zone-keys", template("import-zone-keys.sh"), 0o755),
             Seed("/etc/systemd/system/knot.service.d/lab.conf", template("knot.service.conf")),
-            *signing,
+            *(_private(f"/etc/knot/keys/{zone}pem", pem) for zone, pem in signing.items()),
             _zone(PARENT_ZONE, _parent_records(plan)),
             _zone(MAILBOX_ZONE, _mailbox_records(plan)),
         ),
@@ -83,7 +83,7 @@ def _mailbox_records(plan: LabPlan) -> list[str]:
 
 def _addresses(plan: LabPlan, name: str) -> list[str]:
     host = plan.host(name)
-    return [f"{host.fqdn}. {'A' if i.version == 4 else 'AAAA'} {i.ip}" for i in host.interfaces]
+    return [f"{host.fqdn}. {'A' if isinstance(i, IPv4Interface) else 'AAAA'} {i.ip}" for i in host.interfaces]
 
 
 def _fleet_records(plan: LabPlan, zone: str) -> list[str]:
@@ -92,7 +92,7 @@ def _fleet_records(plan: LabPlan, zone: str) -> list[str]:
     for name in WORLD:
         host = plan.host(name)
         for interface in host.interfaces:
-            pointer = dns.reversename.from_address(str(ip_address(interface.ip)))
+            pointer = dns.reversename.from_address(str(interface.ip))
             if pointer.is_subdomain(dns.name.from_text(zone)):
                 found.append(f"{pointer} PTR {host.fqdn}.")
     return found
