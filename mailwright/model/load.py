@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from mailwright.model.crosscheck import AUDIENCES, cross_check
-from mailwright.model.document import Document, Where
+from mailwright.model.document import Document, Where, show
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.fleet import Defaults, Fleet, Machine, Ssh
 from mailwright.model.marks import AudienceReference, marked
@@ -80,12 +81,47 @@ def _fleet(document: Document, file: Path, roles: Sequence[Role]) -> Fleet:
     try:
         fleet = Fleet.model_validate(document.data)
     except ValidationError as error:
-        found += found_by(error, Fleet, document.data)
-    if fleet is not None:
+        wrong = found_by(error, Fleet, document.data)
+        found += [*wrong, *_beside_wrong(document.data, [where for where, _ in wrong], roles)]
+    else:
         found += cross_check(fleet, [r.name for r in roles])
     if fleet is None or found:
         raise FleetError(_lines(document, found))
     return _folded(fleet, file.absolute().parent)
+
+
+def _beside_wrong(data: dict[str, Any], wrong: Sequence[Where], roles: Sequence[Role]) -> list[Found]:
+    """What cross checks find beside values that are wrong in themselves: in the file without these.
+
+    Nothing, where too much would be missing; and nothing about what a wrong value is part of.
+    """
+    data = deepcopy(data)
+    if any("roles" in where for where in wrong):
+        return []
+    for where in wrong:
+        _drop(data, where)
+    try:
+        fleet = Fleet.model_validate(data)
+    except ValidationError:
+        return []
+    parts = {where[:2] for where in wrong}
+    return [
+        (where, what)
+        for where, what in cross_check(fleet, [r.name for r in roles])
+        if where[:2] not in parts and not any(show(part) in what for part in parts)
+    ]
+
+
+def _drop(data: Any, where: Where) -> None:  # noqa: ANN401 - any part of a YAML file
+    """Take a value away; an entry of a list with its whole list, so that no index moves."""
+    while where and isinstance(where[-1], int):
+        where = where[:-1]
+    try:
+        for step in where[:-1]:
+            data = data[step]
+        data.pop(where[-1])
+    except LookupError:
+        return  # gone already, with what it was part of
 
 
 def _lines(document: Document, found: Iterable[Found]) -> list[str]:

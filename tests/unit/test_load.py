@@ -204,6 +204,15 @@ def test_all_mistakes_are_listed_at_once_in_the_order_of_the_file(file: Path):
     ]
 
 
+def test_a_wrong_value_hides_no_contradiction_elsewhere(file: Path):
+    text = changed("ipv4: 192.0.2.11", "ipv4: 10.0.0.999").replace("mx: [mx1]", "mx: [mx2]")
+    assert mistakes(file, text.replace("debian: 13", "debain: 13")) == [
+        "fleet.yaml:11: domains[0].mx[0]: the fleet has no machine mx2; did you mean mx1?",
+        "fleet.yaml:26: machines[0].ipv4: not an IPv4 address: 10.0.0.999",
+        "fleet.yaml:31: machines[1].debain: unknown key; did you mean debian?",
+    ]
+
+
 def test_a_mistake_in_defaults_is_said_once_however_many_machines_inherit_it(file: Path):
     text = FLEET.replace("postfix:\n        limit: 9", "postfix: {}").replace("limit: 5", "limit: five")
     assert mistakes(file, text) == [
