@@ -1,0 +1,236 @@
+"""pyinfra without a network: machines that answer the observation script, and count what they are asked."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import logging
+import re
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import pytest
+from pyinfra.api import Config, Inventory, State
+from pyinfra.api.connect import connect_all
+from pyinfra.api.exceptions import PyinfraError
+from pyinfra.api.operations import run_ops
+from pyinfra.api.state import StateStage
+from pyinfra.connectors.fake import FakeConnector
+from pyinfra.connectors.util import CommandOutput, OutputLine
+from pyinfra.context import ctx_config, ctx_host, ctx_state
+
+from mailwright.converge import deploy, inventory
+from mailwright.converge.sysctls import needs as sysctl_needs
+from mailwright.converge.users import keys
+from mailwright.model.errors import SecretError
+from mailwright.model.fleet import Fleet
+from mailwright.model.needs import merge
+from mailwright.model.site import Site
+from mailwright.observe.script import FOOTER, HEADER
+from mailwright.observe.state import test_key
+
+LONG_AGO, STARTED, NOW = 1_000_000_000, 1_500_000_000, 1_600_000_000
+
+
+@dataclass
+class Machine:
+    """What a pretend machine is like, and what it was asked. `met`: it is all that its needs say."""
+
+    needs: object = None
+    met: bool = True
+    debian: str = "12"
+    uid: int = 0
+    tests: dict = field(default_factory=dict)
+    newer: set = field(default_factory=set)
+    """Paths that changed after the units started."""
+    learns: bool = True
+    """Whether a command that changes it makes it all that its needs say."""
+    files: dict = field(default_factory=dict)
+    """For `--diff`: path to content."""
+    fails: dict = field(default_factory=dict)
+    """Title to the output of a command that fails."""
+    asked: list = field(default_factory=list)
+    """The titles of the commands, in order."""
+    scripts: list = field(default_factory=list)
+    """Their texts."""
+    commands: list = field(default_factory=list)
+    """What shows in the host's process list."""
+
+    def answer(self, title, text):
+        """Return (ok, lines of output)."""
+        self.asked.append(title)
+        self.scripts.append(text)
+        if title == "look":
+            return True, self._observation()
+        if title == "diff":
+            return True, ["file " + line for line in self._contents(text)]
+        if title in self.fails:
+            return False, self.fails[title]
+        if self.learns:
+            self.met, self.newer = True, set()
+        return True, []
+
+    def _contents(self, text):
+        for path in re.findall(r"base64 -w 0 (\S+)", text):
+            yield base64.b64encode(self.files.get(path, b"")).decode()
+
+    def _observation(self):
+        yield from (HEADER, f"clock {NOW}.5", f"uptime {NOW - LONG_AGO}.0", f"uid {self.uid}")
+        yield from ("release ID=debian", f'release VERSION_ID="{self.debian}"')
+        yield f"path d root root 755 {LONG_AGO}.0 {LONG_AGO}.0 /"
+        yield from self._state() if self.met else ()
+        for setting in self.needs.sysctls:
+            value = setting.value if self.met else "other"
+            yield from (f"sysctl {setting.key} w", f"/proc/sys/{setting.key.replace('.', '/')}:{value}")
+        yield from (f"test {test_key(t)} {0 if ok else 1}" for t, ok in self.tests.items())
+        yield FOOTER
+
+    def _state(self):
+        needs = self.needs
+        files = merge([needs, keys(needs.users), sysctl_needs(needs.sysctls)])
+        for d in files.directories:
+            yield f"path d {d.owner} {d.group} {d.mode:o} {LONG_AGO}.0 {LONG_AGO}.0 {d.path}"
+        for f in files.files:
+            time = NOW if f.path in self.newer else LONG_AGO
+            yield f"path f {f.owner} {f.group} {f.mode:o} {time}.0 {time}.0 {f.path}"
+            yield f"{hashlib.sha256(f.content).hexdigest()}  {f.path}"
+        yield from (f"package ii |{p.name}|1.0" for p in needs.packages)
+        for n, u in enumerate(needs.users):
+            yield f"passwd {u.name}:x:{u.uid or n}:{u.gid or n}::{u.home}:{u.shell}"
+            yield f"group {u.primary_group}:x:{u.gid or n}:"
+            yield from (f"group {g}:x:{900 + n}:{u.name}" for g in u.groups)
+        yield "units"
+        for u in needs.units:
+            yield from self._unit(u)
+            yield ""
+        yield "units-end"
+
+    def _unit(self, u):
+        started = STARTED - LONG_AGO
+        yield from (f"Names={u.name}", "LoadState=loaded", "NeedDaemonReload=no", "Result=success")
+        yield f"ActiveState={'active' if u.running and not u.masked else 'inactive'}"
+        yield f"UnitFileState={'masked' if u.masked else 'enabled' if u.enabled else 'disabled'}"
+        yield f"InactiveExitTimestampMonotonic={started}000000"
+        yield "InactiveExitTimestamp=Fri 2017-07-14 02:40:00.000000 UTC"
+
+
+@pytest.fixture
+def pretend():
+    """The class of pretend machines."""
+    return Machine
+
+
+class PretendConnector(FakeConnector):
+    """pyinfra's fake connector, answering through a `Machine` instead of a table."""
+
+    def run_shell_command(self, command, **arguments):
+        machine = self.host.data.get("pretend")["machine"]
+        machine.commands.append(command.get_raw_value())
+        title = machine.commands[-1].rpartition("# mailwright ")[2]
+        ok, lines = machine.answer(title, arguments.get("_stdin") or "")
+        return ok, CommandOutput([OutputLine("stdout", line) for line in lines])
+
+
+class Secrets:
+    """Secrets from a dictionary."""
+
+    def __init__(self, values):
+        self.values = values
+
+    def get(self, name):
+        if name not in self.values:
+            raise SecretError(f"no secret {name}")
+        return self.values[name]
+
+    def names(self):
+        return tuple(self.values)
+
+
+@dataclass
+class Run:
+    """A finished run."""
+
+    state: State
+    log: str
+
+    def changed(self, name):
+        """The operations that changed (or, in a dry run, would change) a machine."""
+        host = self.state.inventory.get_host(name)
+        ops = ((h, self.state.ops[host][h].operation_meta) for h in host.op_hash_order)
+        return [next(iter(self.state.op_meta[h].names)) for h, meta in ops if self._changes(meta)]
+
+    def _changes(self, meta):
+        if self.state.is_executing:
+            return meta.is_complete() and meta.did_change()
+        return meta.will_change
+
+    @property
+    def failed(self):
+        return sorted(h.name for h in self.state.failed_hosts)
+
+
+def fleet_of(roles, machines, ssh_user):
+    """A fleet in which each machine has the roles it is to use."""
+    entries = [
+        {
+            "name": name,
+            "fqdn": f"{name}.mailbox.example",
+            "debian": 12,
+            "ipv4": f"203.0.113.{n}",
+            "roles": {r.name: {} for r in roles if used is None or r.name in used},
+            "ssh": {"user": ssh_user},
+        }
+        for n, (name, (_, used)) in enumerate(machines.items(), start=1)
+    ]
+    owner = {"name": "Test", "postmaster": "postmaster@mailbox.example"}
+    return Fleet.model_validate({"owner": owner, "machines": entries})
+
+
+def connected(site, machines, config, **options):
+    """pyinfra's state with a connection to each pretend machine."""
+    hosts = []
+    for machine in site.fleet.machines:
+        pretend = machines[machine.name][0]
+        pretend.needs = pretend.needs or site.plan(machine).merged
+        data = inventory.host_data(machine, "x.yaml") | {"pretend": {"machine": pretend}}
+        hosts.append((machine.name, data))
+    everybody = Inventory((hosts, {}))
+    for host in everybody:
+        host.connector_cls = PretendConnector
+    state = State(**options)
+    state.init(everybody, config)
+    return state
+
+
+def go(state, config, roles, *, dry):
+    """What the `pyinfra` command does with a deploy file that calls deploy(roles)."""
+    with ctx_state.use(state), ctx_config.use(config):
+        state.set_stage(StateStage.Connect)
+        connect_all(state)
+        state.set_stage(StateStage.Prepare)
+        for host in list(state.inventory.get_active_hosts()):
+            with ctx_host.use(host):
+                deploy.deploy(roles)
+        if not dry:
+            state.set_stage(StateStage.Execute)
+            with suppress(PyinfraError):  # "No hosts remaining!" ends a run in which all failed
+                run_ops(state)
+
+
+@pytest.fixture
+def pyinfra(monkeypatch, caplog):
+    """Returns a function: roles, and {name: (pretend machine, its roles or None for all)}, to a run."""
+    caplog.set_level(logging.DEBUG)
+
+    def run(roles, machines, *, dry=False, yes=False, diff=False, verbose=0, secrets=None, ssh_user="root"):
+        site = Site(fleet_of(roles, machines, ssh_user), roles, Secrets(secrets or {}))
+        monkeypatch.setattr(deploy, "site_of", lambda _file, _roles: site)
+        config = Config(DIFF=diff)
+        state = connected(site, machines, config, check_for_changes=not yes)
+        state.print_noop_info = verbose > 0
+        state.print_input = state.print_output = state.print_fact_output = verbose > 1
+        caplog.clear()
+        go(state, config, roles, dry=dry)
+        return Run(state, caplog.text)
+
+    return run
