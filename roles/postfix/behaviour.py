@@ -27,7 +27,7 @@ complaints=$({
   done
   printf 'QUIT\r\n' | MAIL_CONFIG=$c MAIL_LOGTAG=validate timeout 20 "$d/smtpd" -S >/dev/null ||
     echo 'smtpd does not start with this configuration'
-} 2>&1)
+} 2>&1 | awk '!seen[$0]++')
 [ -z "$complaints" ] || { printf '%s\n' "$complaints" >&2; exit 1; }
 """
 
