@@ -49,9 +49,7 @@ def up(fleet: Fleet = DEFAULT) -> None:
     """
     lab = Lab.open(fleet)
     lab.up(_progress())
-    note(
-        f"next: mailwright apply {fleet.with_suffix('.py')}, or mailwright lab ssh {host}"
-    )
+    note(f"next: mailwright apply {fleet.with_suffix('.py')}, or mailwright lab ssh HOST")
 
 
 @app.command()

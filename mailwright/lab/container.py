@@ -148,11 +148,10 @@ class Container:
     @property
     def leader(self) -> int | None:
         """The container's PID 1, as a process of this machine."""
-        for nspawn in processes.members(self.unit):
-            if processes.name(nspawn) == "systemd-nspawn":
-                for child in processes.children(nspawn):
-                    if processes.inner_pid(child) == 1:
-                        return child
+        for pid in processes.members(self.unit):
+            # Only the first process of a PID namespace is 1 in it; a container in a container is deeper.
+            if processes.inner_pids(pid)[1:] == [1]:
+                return pid
         return None
 
     def start(self) -> None:

@@ -145,8 +145,8 @@ class LabHost:
         """Bring the world's files up to date and restart what reads them; nothing if nothing differs."""
         if self.world is None:
             return
-        absent = [seed for seed in self.world.once if not self.exists(seed.path)]
-        changed = [seed for seed in self.world.files if not self._holds(seed)]
+        absent = [seed for seed in self.world.once if self._content(seed.path) is None]
+        changed = [seed for seed in self.world.files if self._content(seed.path) != seed.content]
         if not absent + changed:
             return
         self.run(
@@ -191,11 +191,12 @@ class LabHost:
         state = self.run(["systemctl", "is-system-running"]).stdout.strip()
         return state not in {"initializing", "starting"}
 
-    def _holds(self, seed: Seed) -> bool:
+    def _content(self, path: str) -> bytes | None:
+        """A file of the world's, none of which is reached through a symbolic link; `None`: not there."""
         try:
-            return self._file(seed.path).read_bytes() == seed.content
-        except OSError:
-            return False
+            return self.container.inside(path).read_bytes()
+        except FileNotFoundError:
+            return None
 
     def _file(self, path: str) -> Path:
         resolved = self.run(["readlink", "-m", path]).require().stdout.rstrip("\n")

@@ -104,12 +104,12 @@ class Lab:
         require_root()
         prepare(progress)
         with self._locked(progress):
-            self._keys(progress)
-            self._images(progress)
             with progress.step(f"bridge {self.plan.bridge}: {', '.join(map(str, self.plan.controller))}"):
                 network.make_bridge(self.plan.bridge, self.plan.controller)
                 log = self.plan.state / "packages.log"
                 door.open_door(self.plan.name, self.plan.controller[0].ip, self.archive, log)
+            self._keys(progress)
+            self._images(progress)
             with progress.step(f"{len(self.hosts)} hosts answer on ssh"):
                 each(self.hosts, lambda host: host.up(progress))
             with progress.step("the world is ready: signed zones, mail taken and judged"):

@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mailwright.lab.shell import run, wait_until
@@ -54,9 +55,10 @@ _ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1/cgroup.procs"; shift
 
 
 def control_groups(unit: str) -> list[Path]:
-    """The control group of `unit` in each hierarchy, where PID 1 is not systemd."""
+    """The control group of `unit` in each hierarchy, whether or not it exists."""
     mounted = [h for h in _HIERARCHIES if (h / "cgroup.procs").exists()]
-    return [h / "mailwright" / unit for h in mounted]
+    place = f"machine.slice/{unit}.service" if SYSTEMD.exists() else f"mailwright/{unit}"
+    return [h / place for h in mounted]
 
 
 def _made(group: Path) -> Path:
@@ -65,7 +67,9 @@ def _made(group: Path) -> Path:
 
 
 def remove_control_groups(unit: str) -> None:
-    """Remove the control groups that `unit` left, its children's first."""
+    """Remove the control groups that `unit` left, its children's first; systemd does that by itself."""
+    if SYSTEMD.exists():
+        return
     for group in control_groups(unit):
         for path, _, _ in os.walk(group, topdown=False):
             _rmdir(Path(path))
@@ -73,22 +77,25 @@ def remove_control_groups(unit: str) -> None:
 
 
 def _rmdir(path: Path) -> None:
-    try:
+    with suppress(OSError):  # in use by another lab, or gone already
         path.rmdir()
-    except OSError:
-        return  # in use by another lab, or gone already
 
 
 def members(unit: str) -> list[int]:
     """Every process started by `spawn(unit, ...)`, its descendants and a container's inside included."""
-    names = {unit, f"{unit}.service"}
-    return [pid for pid in _all() if names.intersection(_control_group_parts(pid))]
+    found: set[int] = set()
+    for group in control_groups(unit)[:1]:  # each process is in every hierarchy
+        for path, _, _ in os.walk(group):
+            with suppress(OSError):  # removed meanwhile
+                found.update(map(int, Path(path, "cgroup.procs").read_text().split()))
+    return sorted(found)
 
 
 def units(prefix: str) -> set[str]:
     """Names of units that have a process and begin with `prefix`."""
-    parts = {part.removesuffix(".service") for pid in _all() for part in _control_group_parts(pid)}
-    return {part for part in parts if part.startswith(prefix)}
+    parents = {group.parent for group in control_groups(prefix)[:1]}
+    names = {place.name.removesuffix(".service") for parent in parents for place in parent.glob(f"{prefix}*")}
+    return {name for name in names if members(name)}
 
 
 def kill_unit(unit: str) -> None:
@@ -103,32 +110,14 @@ def kill_unit(unit: str) -> None:
     remove_control_groups(unit)
 
 
-def _all() -> list[int]:
-    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
-
-
-def _control_group_parts(pid: int) -> set[str]:
-    try:
-        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
-    except OSError:
-        return set()  # ended meanwhile
-    return {part for line in lines for part in line.split(":", 2)[2].split("/")}
-
-
-def children(pid: int) -> list[int]:
-    """Direct children of a process, by asking every process for its parent (proc_pid_stat(5))."""
-    return [p for p in _all() if _stat(p)[1:2] == [str(pid)]]
-
-
 def name(pid: int) -> str:
     """The program's name (the first 15 characters, as the kernel keeps it); empty when it ended."""
     return _status(pid).get("Name", "")
 
 
-def inner_pid(pid: int) -> int | None:
-    """The process's number in its own, innermost PID namespace."""
-    numbers = _status(pid).get("NSpid", "").split()
-    return int(numbers[-1]) if len(numbers) > 1 else None
+def inner_pids(pid: int) -> list[int]:
+    """The process's number in this PID namespace and in each one further in; empty when it ended."""
+    return [int(number) for number in _status(pid).get("NSpid", "").split()]
 
 
 def _status(pid: int) -> dict[str, str]:
