@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 _OUT = Console(highlight=False, markup=False, soft_wrap=True)
 _ERR = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
@@ -30,12 +30,13 @@ def problem(text: str) -> None:
     _ERR.print(text, style="red")
 
 
-def columns(rows: Iterable[Sequence[str]], styles: Sequence[str | None] = ()) -> None:
+def columns(rows: Iterable[Sequence[str]], styles: Sequence[str] = ()) -> None:
     """Rows in aligned columns, without frames or headings."""
-    table = Table.grid(padding=(0, 2))
     rows = list(rows)
-    for i in range(max((len(row) for row in rows), default=0)):
-        table.add_column(style=styles[i] if i < len(styles) else None, no_wrap=True, overflow="ignore")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        table.add_row(*row)
-    _OUT.print(table, crop=False)
+        line = Text()
+        for i, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            style = styles[i] if i < len(styles) else ""
+            line.append(cell if i == len(widths) - 1 else cell.ljust(width + 2), style)
+        _OUT.print(line)

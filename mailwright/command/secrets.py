@@ -130,7 +130,7 @@ def list_(inventory: Inventory) -> None:
     wanted = {one.name: one for one in required(site.fleet, site.roles)}
     there = vault.read().secrets
     names = sorted(wanted.keys() | there.keys())
-    columns([_row(name, wanted, there, vault) for name in names], styles=("bold", None, "dim"))
+    columns([_row(name, wanted, there, vault) for name in names], styles=("bold", "", "dim"))
 
 
 def _row(name: str, wanted: dict[str, Required], there: dict[str, str], vault: Vault) -> tuple[str, str, str]:

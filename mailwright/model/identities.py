@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyrage
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from mailwright.model.errors import SecretError
 
@@ -16,19 +19,28 @@ IDENTITY_FILE = "MAILWRIGHT_AGE_IDENTITY_FILE"
 """Environment: the path of an identity file."""
 
 
-def identities(file: Path, environ: Mapping[str, str]) -> list[tuple[str, object]]:
-    """Every identity at hand, in the environment and in `file` if it exists, with where it comes from.
+@dataclass(frozen=True)
+class Identity:
+    """What opens a file, where it comes from, and the recipient that is its public half."""
+
+    where: str
+    recipient: str
+    key: object = field(repr=False)
+
+
+def identities(file: Path, environ: Mapping[str, str]) -> list[Identity]:
+    """Every identity at hand: those of the environment, and those in `file` if it exists.
 
     Raises:
         SecretError: one of them is unreadable, or readable by others.
     """
-    found: list[tuple[str, object]] = []
+    found: list[Identity] = []
     if text := environ.get(IDENTITY):
-        found += [(f"${IDENTITY}", one) for one in parse_identities(text, f"${IDENTITY}")]
+        found += parse_identities(text, f"${IDENTITY}")
     files = [Path(environ[IDENTITY_FILE])] if environ.get(IDENTITY_FILE) else []
     files += [file] if file.exists() else []
-    for one_file in files:
-        found += [(str(one_file), one) for one in parse_identities(_private_text(one_file), str(one_file))]
+    for one in files:
+        found += parse_identities(_private_text(one), str(one))
     return found
 
 
@@ -44,23 +56,28 @@ def make_identity(file: Path) -> None:
         raise SecretError(f"{file}: the identity cannot be written: {error.strerror}") from None
 
 
-def parse_identities(text: str, where: str) -> list[object]:
+def parse_identities(text: str, where: str) -> list[Identity]:
     """The identities of an age identity file, or an unencrypted SSH private key.
 
     Raises:
         SecretError: there is none, or one is malformed.
     """
     lines = [line.strip() for line in text.splitlines()]
-    words = [line for line in lines if line and not line.startswith("#")]
     try:
         if "PRIVATE KEY-----" in text:
-            return [pyrage.ssh.Identity.from_buffer(text.encode())]
-        found = [pyrage.x25519.Identity.from_str(word) for word in words]
-    except (pyrage.IdentityError, ValueError):
-        found = []
-    if not found:
+            return [_ssh_identity(text, where)]
+        keys = [pyrage.x25519.Identity.from_str(x) for x in lines if x and not x.startswith("#")]
+    except (pyrage.IdentityError, ValueError, TypeError, UnsupportedAlgorithm):
+        keys = []
+    if not keys:
         raise SecretError(f"{where}: holds no age identity (a line AGE-SECRET-KEY-1...)")
-    return found
+    return [Identity(where, str(key.to_public()), key) for key in keys]
+
+
+def _ssh_identity(text: str, where: str) -> Identity:
+    key = pyrage.ssh.Identity.from_buffer(text.encode())
+    public = load_ssh_private_key(text.encode(), password=None).public_key()
+    return Identity(where, public.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(), key)
 
 
 def parse_recipient(text: str) -> object:
@@ -74,11 +91,6 @@ def parse_recipient(text: str) -> object:
         return kind.from_str(text)
     except (pyrage.RecipientError, ValueError):
         raise SecretError(f"not an age recipient (age1...) nor an SSH public key: {text[:80]!r}") from None
-
-
-def recipient_of(identity: object) -> str:
-    """The public half of an identity; `an SSH key` for the kind that does not tell."""
-    return str(identity.to_public()) if hasattr(identity, "to_public") else "an SSH key"
 
 
 def _private_text(file: Path) -> str:

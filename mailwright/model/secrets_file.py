@@ -21,7 +21,7 @@ import pyrage
 
 from mailwright.model.document import display
 from mailwright.model.errors import SecretError
-from mailwright.model.identities import IDENTITY, identities, parse_recipient, recipient_of
+from mailwright.model.identities import IDENTITY, identities, parse_recipient
 
 LOCK_SECONDS = 10.0
 
@@ -114,11 +114,11 @@ class Vault:
                 f"{name}: nothing here can open it: put an age identity into {self.identity} or ${IDENTITY}"
             )
         try:
-            data = json.loads(pyrage.decrypt(sealed, [one for _, one in found]))
+            data = json.loads(pyrage.decrypt(sealed, [one.key for one in found]))
         except pyrage.DecryptError as error:
             if "matching keys" not in str(error):
                 raise _damaged(name) from None
-            tried = ", ".join(f"{where} ({recipient_of(one)})" for where, one in found)
+            tried = ", ".join(f"{one.where} ({one.recipient})" for one in found)
             raise SecretError(
                 f"{name}: not encrypted for {tried}: somebody who can open it adds you with "
                 "`mailwright secrets init INVENTORY --recipient age1...`"
@@ -137,7 +137,7 @@ class Vault:
             plain.encode(), [parse_recipient(r) for r in content.recipients], armored=True
         )
         try:
-            pyrage.decrypt(sealed, [one for _, one in identities(self.identity, self.environ)])
+            pyrage.decrypt(sealed, [one.key for one in identities(self.identity, self.environ)])
         except pyrage.DecryptError:
             raise SecretError(
                 f"{name}: unchanged: you could not open it any more with these recipients"
@@ -213,5 +213,6 @@ def add_recipients(content: Content, recipients: Iterable[str]) -> None:
     """
     for one in recipients:
         parse_recipient(one)
+        one = " ".join(one.split()[:2])  # noqa: PLW2901 - an SSH key without its comment
         if one not in content.recipients:
             content.recipients.append(one)

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 from mailwright.model.document import show
 from mailwright.model.errors import SecretError
 from mailwright.model.fleet import DkimKey, Fleet
-from mailwright.model.identities import identities, make_identity, recipient_of
+from mailwright.model.identities import identities, make_identity
 from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET
 from mailwright.model.role import Role
@@ -161,10 +161,9 @@ def initialise(
     with vault.changing() as content:
         before, opened_by = set(content.secrets), list(content.recipients)
         if not content.recipients:
-            ours = [
-                (where == str(identity), recipient_of(one)) for where, one in identities(identity, environ)
-            ]
-            add_recipients(content, (one for is_file, one in ours if is_file or not own_identity))
+            known = identities(identity, environ)
+            ours = [one.recipient for one in known if one.where == str(identity) or not own_identity]
+            add_recipients(content, ours)
         add_recipients(content, recipients)
         for name, value in (extra or {}).items():
             content.secrets.setdefault(name, normalised(value))

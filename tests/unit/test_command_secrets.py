@@ -14,7 +14,7 @@ import pyrage
 import pytest
 
 from mailwright.command.main import run
-from mailwright.model.identities import identities, recipient_of
+from mailwright.model.identities import identities
 from mailwright.model.secrets_file import Vault
 
 REPOSITORY = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ class Bench:
 
     @property
     def recipient(self) -> str:
-        return recipient_of(identities(self.vault.identity, {})[0][1])
+        return identities(self.vault.identity, {})[0].recipient
 
     @property
     def left(self) -> list[str]:

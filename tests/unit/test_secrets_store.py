@@ -11,7 +11,12 @@ import bcrypt
 import pyrage
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from mailwright.model import secrets_file
 from mailwright.model.errors import SecretError
@@ -148,6 +153,16 @@ def test_a_foreign_identity_is_told_whom_to_ask(vault: Vault):
     assert str(stranger.to_public()) in str(caught.value)
     assert "mailwright secrets init INVENTORY --recipient" in str(caught.value)
     assert str(stranger) not in str(caught.value)
+
+
+def test_an_ssh_key_is_an_identity_too(vault: Vault):
+    vault.identity.parent.mkdir()
+    key = ed25519.Ed25519PrivateKey.generate()
+    vault.identity.touch(0o600)
+    vault.identity.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    (recipient,) = make(vault).recipients
+    assert recipient.startswith("ssh-ed25519 AAAA")
+    assert set(vault.read().secrets) == set(MADE)
 
 
 def test_an_identity_that_others_can_read_is_refused(vault: Vault):
