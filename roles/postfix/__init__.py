@@ -19,10 +19,11 @@ from roles.postfix import behaviour
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
 
 HOME = "/etc/postfix"
-MAIL = "/var/mail/inbound"
+MAIL = "/srv/mail"
 """Maildirs of what comes back: DOMAIN/NAME/."""
 MAIL_USER = User("inbound", uid=825, gid=825, home=MAIL)
-# virtual(8) takes numbers only, and backups restore owners by number.
+# By number: virtual(8) takes nothing else, and backups restore owners so.
+_MAILDIRS = Directory(MAIL, MAIL_USER.name, MAIL_USER.name, 0o750)
 
 Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[smhdw]$")]
 
@@ -74,7 +75,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
     )
     return Needs(
         packages=(Package("postfix"),),
-        users=(MAIL_USER,),
+        users=(MAIL_USER,) if _inbound(ctx) else (),
         units=(
             Unit(
                 _UNITS[machine.debian],
@@ -87,7 +88,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
         ports=ports,
         backups=(
             BackupPath("/var/spool/postfix", "mail that is accepted and not yet delivered", "short"),
-            BackupPath(MAIL, "bounces and replies"),
+            *((BackupPath(MAIL, "bounces and replies"),) if _inbound(ctx) else ()),
         ),
         certificates=(_certificate(ctx),),
     )
@@ -144,7 +145,7 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
     return Needs(
         directories=(
             Directory(HOME),
-            Directory(MAIL, owner=MAIL_USER.name, group=MAIL_USER.name, mode=0o750),
+            *((_MAILDIRS,) if _inbound(ctx) else ()),
         ),
         files=tuple(File(f"{HOME}/{name}", content) for name, content in texts.items()),
     )
