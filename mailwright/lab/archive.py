@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
-from mailwright.lab.shell import run
 from mailwright.model.errors import LabError
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 RELEASES = {12: "bookworm", 13: "trixie"}
 COMPONENTS = "main"
+
+_APT = Path("/etc/apt")
+_KNOWN = {"oldstable", "stable", "testing", "bullseye", *RELEASES.values(), "forky"}
 
 
 @dataclass(frozen=True)
@@ -50,27 +55,41 @@ def machine_archive() -> Archive:
     Raises:
         LabError: its sources name no Debian archive.
     """
-    text = run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE)", "Created-By: Packages"])
-    return parse(text)
+    files = [_APT / "sources.list", *sorted((_APT / "sources.list.d").glob("*"))]
+    return choose(entry for file in files if file.is_file() for entry in entries(file.name, file.read_text()))
 
 
-def parse(indextargets: str) -> Archive:
-    """Find the Debian archive among lines of `address suite`.
+def choose(sources: Iterable[tuple[str, str]]) -> Archive:
+    """Find the Debian archive among (address, suite) pairs.
 
     Raises:
-        LabError: no line has a Debian release of ours or one of its neighbours.
+        LabError: no suite is a release of Debian.
     """
-    known = {"stable", "oldstable", "testing", "forky", "bullseye", *RELEASES.values()}
     main = security = None
-    for line in indextargets.splitlines():
-        address, _, suite = line.strip().partition(" ")
-        if suite in known:
+    for address, suite in sources:
+        if suite in _KNOWN:
             main = main or _resolved(address)
-        elif suite.removesuffix("-security") in known and suite.endswith("-security"):
+        elif suite.endswith("-security") and suite.removesuffix("-security") in _KNOWN:
             security = security or _resolved(address)
     if main is None:
         raise LabError("this machine's apt sources name no Debian archive: the lab is built from it")
     return Archive(main, security)
+
+
+def entries(name: str, text: str) -> Iterator[tuple[str, str]]:
+    """(address, suite) of each binary package source in a file of sources.list(5), in either format."""
+    if name.endswith(".sources"):
+        for stanza in re.split(r"\n\s*\n", re.sub(r"^#.*\n", "", text, flags=re.MULTILINE)):
+            fields = {
+                k.lower(): v.split()
+                for k, v in re.findall(r"^([\w-]+):(.*(?:\n\s.*)*)", stanza, re.MULTILINE)
+            }
+            if "deb" in fields.get("types", []) and fields.get("enabled") != ["no"]:
+                yield from product(fields.get("uris", []), fields.get("suites", []))
+    elif name.endswith(".list"):
+        for line in text.splitlines():
+            if found := re.match(r"deb\s+(?:\[[^]]*\]\s+)?(\S+)\s+(\S+)", line):
+                yield found[1], found[2]
 
 
 def _resolved(address: str) -> str:

@@ -20,6 +20,7 @@ from mailwright.lab.images import Image, overlay
 from mailwright.lab.shell import CONTAINED, Completed, attempt, run, wait_until
 from mailwright.model.errors import LabError
 
+_NSPAWN = Path("/run/systemd/nspawn")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOUNTED = 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"'
 
@@ -183,6 +184,7 @@ class Container:
     def kill(self) -> None:
         """Pull the plug: nothing of it runs when this returns."""
         processes.kill_unit(self.unit)
+        forget(self.lab, self.directory)
 
     def execute(
         self, argv: Sequence[str], stdin: str | bytes | None = None, timeout: float = 120
@@ -213,6 +215,19 @@ class Container:
         if leader is None:
             raise LabError(f"{self.name} is not running: `mailwright lab up` starts it")
         return leader
+
+
+def forget(lab: str, directory: Path) -> None:
+    """Remove what systemd-nspawn leaves of a container in /run when it does not end by itself.
+
+    It locks the disk's root by device and inode; an overlay's root has the inode of its upper directory.
+    """
+    if (directory / "upper").exists():
+        for lock in (_NSPAWN / "locks").glob(f"inode-*:{(directory / 'upper').stat().st_ino}"):
+            lock.unlink(missing_ok=True)
+    for place in ("propagate", "unix-export"):
+        with suppress(OSError):  # not there, or in use
+            (_NSPAWN / place / f"{lab}-{directory.name}").rmdir()
 
 
 def archive_of(seeds: Iterable[Seed]) -> bytes:

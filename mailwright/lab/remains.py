@@ -7,7 +7,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 from mailwright.lab import door, network, processes
-from mailwright.lab.container import unit_prefix
+from mailwright.lab.container import forget, unit_prefix
 from mailwright.lab.locks import exclusive
 from mailwright.lab.paths import LABS, lab_state
 from mailwright.lab.shell import run
@@ -23,10 +23,12 @@ def labs() -> list[str]:
 
 
 def stop(lab: str) -> None:
-    """End every process of a lab at once, and remove its bridge."""
+    """End every process of a lab at once, and remove what they leave outside of its directory."""
     units = processes.units(unit_prefix(lab))
     with ThreadPoolExecutor(max_workers=8) as pool:
         list(pool.map(processes.kill_unit, units))
+    for directory in (lab_state(lab) / "hosts").glob("*"):
+        forget(lab, directory)
     door.close_door(lab)
     network.remove_bridge(network.bridge(lab))
 
