@@ -180,7 +180,8 @@ _APART = f'mount --bind {STAGE_ROOT}/etc /etc && exec "$@"'
 
 
 def _line(verb: str, need: File | Directory, at: str = "") -> str:
-    return words(verb, at + need.path, need.owner, need.group, f"{need.mode:04o}")
+    # Five digits: with four, chmod(1) leaves a directory the set-group-ID bit it inherited.
+    return words(verb, at + need.path, need.owner, need.group, f"{need.mode:05o}")
 
 
 def _lay(file: File) -> str:
