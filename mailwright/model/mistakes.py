@@ -81,7 +81,7 @@ def _holds(data: object, step: str | int) -> bool:
 
 def _of_union(at: Where, branches: dict[str, list[_Located]], model: type[BaseModel]) -> list[Found]:
     """One mistake for a value that fits no branch; those of the nearest branch where one nearly fits."""
-    near = [errors for errors in branches.values() if all(e.where != at for e in errors)]
+    near = [errors for errors in branches.values() if all(_inside(e, at) for e in errors)]
     if near:
         return [(e.where, _sentence(e, model)) for e in min(near, key=len)]
     sentences = list(dict.fromkeys(_sentence(e, model) for errors in branches.values() for e in errors))
@@ -90,6 +90,11 @@ def _of_union(at: Where, branches: dict[str, list[_Located]], model: type[BaseMo
     if len(wanted) > 1:
         return [(at, f"must be {' or '.join(wanted)}{_shown(value)}")]
     return [(at, sentences[0])]
+
+
+def _inside(one: _Located, at: Where) -> bool:
+    """Whether the value is of the kind a branch wants, and wrong within."""
+    return one.where != at or one.error["type"] == "missing"
 
 
 def _sentence(one: _Located, model: type[BaseModel]) -> str:

@@ -7,11 +7,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.fleet import Audience
 from mailwright.model.load import check_order, fleet_file, load_fleet, load_site
+from mailwright.model.mistakes import Found, found_by
 from mailwright.model.role import Role, Settings
 
 FLEET = """\
@@ -202,6 +203,58 @@ def test_all_mistakes_are_listed_at_once_in_the_order_of_the_file(file: Path):
         "machines[0].roles.postfix.relay",
         "machines[1].debian",
     ]
+
+
+def test_every_missing_key_is_listed(file: Path):
+    text = changed("    fqdn: out1.news.example.com\n", "").replace("  - name: out1\n", "  - debian: 12\n")
+    assert mistakes(file, text) == [
+        "fleet.yaml:24: machines[0]: fqdn is missing",
+        "fleet.yaml:24: machines[0]: name is missing",
+    ]
+
+
+def test_what_a_terminal_would_not_show_is_spelt_out(file: Path):
+    text = changed("    postfix: { limit: 5 }", '    "post\\u00adfix": {}')
+    assert (
+        "fleet.yaml:22: defaults.roles[post\\xadfix]: there is no role post\\xadfix; did you mean postfix?"
+        in mistakes(file, text)
+    )
+
+
+class Small(Settings):
+    """One branch of a union."""
+
+    size: int
+
+
+class Large(Settings):
+    """Another, that has more to get wrong."""
+
+    length: int
+    width: int
+
+
+class Shape(Settings):
+    """Unions as a role may write them."""
+
+    value: int | bool = 1
+    shape: Small | Large | None = None
+
+
+@pytest.mark.parametrize(
+    ("data", "found"),
+    [
+        ({"value": "x"}, [(("value",), "must be a whole number or true or false: x")]),
+        ({"value": [1]}, [(("value",), "must be a whole number or true or false")]),
+        ({"shape": {"size": "x"}}, [(("shape", "size"), "must be a whole number: x")]),
+        ({"shape": {"sizes": 1}}, [(("shape",), "size is missing"), (("shape", "sizes"), "unknown key; did you mean size?")]),
+        ({"shape": 7}, [(("shape",), "must be `key: value` lines, or {}: 7")]),
+    ],
+)  # fmt: skip
+def test_a_union_is_one_mistake_and_not_one_for_each_branch(data: object, found: list[Found]):
+    with pytest.raises(ValidationError) as caught:
+        Shape.model_validate(data)
+    assert found_by(caught.value, Shape, data) == found
 
 
 def test_a_wrong_value_hides_no_contradiction_elsewhere(file: Path):
