@@ -30,7 +30,8 @@ _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None
 def expectations(plan: MachinePlan, inventory: str = "INVENTORY") -> tuple[Expectation, ...]:
     """Everything that must hold on a machine, in the order of its roles; each need once.
 
-    `inventory` is what remedies name, so that they can be pasted. DNS records are left out: `mailwright dns check` asks the world's servers about them.
+    `inventory` is what remedies name, so that they can be pasted. DNS records are left out: `mailwright
+    dns check` asks the world's servers about them.
     """
     unique: dict[str, Expectation] = {}
     apply = f"mailwright apply {inventory} --limit {plan.machine.name}"

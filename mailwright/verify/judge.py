@@ -46,8 +46,9 @@ def user(need: User, seen: Observation) -> Fault | None:
     wanted = {
         "uid": (need.uid, state.uid),
         "gid": (need.gid if need.gid is not None else (primary.gid if primary else None), state.gid),
-        "home": (need.home, state.home),
-        "shell": (need.shell, state.shell),
+        # A service's home and shell are its package's business.
+        "home": (None if need.system else need.home, state.home),
+        "shell": (None if need.system else need.shell, state.shell),
     }
     faults = [(f"{k} {w}", f"{k} {f}") for k, (w, f) in wanted.items() if w is not None and w != f]
     if primary is None:

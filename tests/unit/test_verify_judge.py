@@ -129,6 +129,7 @@ ADMIN = User(  # noqa: S604 - a login shell
     groups=("sudo",),
     home="/home/alex",
     shell="/bin/bash",
+    system=False,
     keys=("ssh-ed25519 AAAA alex",),
 )
 ADMIN_KEYS = hashlib.sha256(b"ssh-ed25519 AAAA alex\n").hexdigest()
@@ -160,9 +161,9 @@ def test_a_user_that_differs(change, words):
     assert judge.user(ADMIN, seen(**{**ADMIN_SEEN, **change})).found == words
 
 
-def test_debian_chooses_what_the_fleet_leaves_open():
-    need = User("opendkim", home="/run/opendkim")
-    state = UserState(107, 112, "/run/opendkim", "/usr/sbin/nologin")
+def test_debian_chooses_numbers_home_and_shell_of_a_service():
+    need = User("opendkim")
+    state = UserState(107, 112, "/run/opendkim", "/bin/false")
     assert (
         judge.user(need, seen(users={"opendkim": state}, groups={"opendkim": GroupState(112, frozenset())}))
         is None

@@ -1,0 +1,127 @@
+"""A deployed fleet is what its needs say, stays so, and each way of spoiling it is seen for what it is."""
+
+import json
+import re
+import shutil
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.lab.deploying import changes, deploy, mailwright, pyinfra_command, run, verify
+
+# A Debian 13 machine and a Debian 12 machine with the same roles.
+TWINS = ("out1", "out2")
+
+
+@pytest.fixture(scope="module")
+def inventory(lab):
+    """The lab's fleet file, once `mailwright apply` has brought everything up to date."""
+    done = mailwright("apply", "--yes", lab.plan.file)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return lab.plan.file
+
+
+def test_a_second_deploy_changes_nothing(inventory, lab):
+    results = deploy(inventory)
+    assert changes(results) == {}
+    # Debian 12 and 13 alike: every machine took part.
+    assert len({name for o in results["operations"] for name in o["no_change"]}) == len(
+        lab.plan.fleet.machines
+    )
+
+
+def test_a_second_plan_is_empty_for_machines_and_zones(inventory, lab):
+    done = mailwright("plan", "--json", inventory)
+    assert done.returncode == 0, done.stdout
+    plan = json.loads(done.stdout)
+    assert [m["machine"] for m in plan["machines"] if m["changes"] or m["problem"]] == []
+    assert [z["zone"] for z in plan["zones"] if z["changes"]] == []
+    assert len(plan["zones"]) == len(lab.plan.fleet_zones)
+
+
+def test_a_second_apply_has_nothing_to_do(inventory):
+    done = mailwright("apply", inventory)  # and therefore does not ask
+    assert (done.returncode, "nothing to do" in done.stderr) == (0, True), done.stderr
+
+
+def test_the_whole_fleet_verifies(inventory):
+    assert verify(inventory) == {}
+
+
+def test_an_unreachable_machine_is_unknown_and_not_wrong(inventory, lab):
+    lab.host("util1").run("systemctl stop ssh.socket ssh.service").require()
+    try:
+        done = mailwright("verify", inventory, "--limit", "util1")
+        assert (done.returncode, "1 machine unknown" in done.stdout) == (3, True), done.stdout
+    finally:
+        lab.host("util1").run("systemctl start ssh.service").require()
+        lab.host("util1").wait_for_ssh()
+
+
+# A listener without a package: perl-base is essential in Debian.
+LISTENER = (
+    "systemd-run --quiet --collect --unit=sabotage perl -MIO::Socket::INET -e "
+    "'IO::Socket::INET->new(LocalPort => 4711, Listen => 1) or die; sleep 600'; "
+    "until ss -Hltn | grep -q :4711; do sleep 0.05; done"
+)
+
+SABOTAGE = {
+    "edited file": (
+        "echo '# edited' >>/etc/postfix/virtual",
+        {"file-/etc/postfix/virtual", "unit-postfix"},
+    ),
+    "mode of a file": ("chmod 0666 /etc/postfix/senders", {"file-/etc/postfix/senders", "unit-postfix"}),
+    "owner of a directory": ("chown nobody /etc/opendkim", {"directory-/etc/opendkim"}),
+    "removed file": ("rm /etc/apt/apt.conf.d/52mailwright", {"file-/etc/apt/apt.conf.d/52mailwright"}),
+    "stopped unit": ("systemctl stop unattended-upgrades.service", {"unit-unattended-upgrades.service"}),
+    "disabled unit": ("systemctl disable --quiet unbound.service", {"unit-unbound.service"}),
+    "open port": (LISTENER, {"listeners"}),
+    "removed package": (
+        "dpkg --remove --force-depends bind9-dnsutils",
+        {"package-bind9-dnsutils"},
+    ),
+}
+
+
+@pytest.mark.parametrize("machine", TWINS)
+@pytest.mark.parametrize("kind", SABOTAGE)
+def test_sabotage_is_seen_for_what_it_is_and_undone(inventory, lab, machine, kind):
+    spoil, expected = SABOTAGE[kind]
+    lab.host(machine).run(spoil).require()
+    try:
+        wrong = verify(inventory, machine)
+        assert {_short(name, machine) for name in wrong} == expected, wrong
+    finally:
+        lab.host(machine).run("systemctl stop sabotage.service")
+        deploy(inventory, machine)
+    assert verify(inventory, machine) == {}
+
+
+def _short(name, machine):
+    """Without the machine; postfix's own unit is an instance's on Debian 12."""
+    return re.sub(r"^unit-postfix(@-)?\.service$", "unit-postfix", name.removeprefix(f"{machine}-"))
+
+
+def test_a_machine_of_another_release_is_left_alone(lab, inventory, tmp_path):
+    """One line, and nothing is changed: not by pyinfra, nor by the commands around it."""
+    fleet = YAML().load(inventory.read_text())
+    next(m for m in fleet["machines"] if m["name"] == "util1")["debian"] = 13
+    YAML().dump(fleet, (tmp_path / "wrong.yaml").open("w"))
+    shutil.copy(inventory.with_suffix(".py"), tmp_path / "wrong.py")
+    host = lab.host("util1")
+    host.run("echo 'spoilt by hand' >>/etc/nftables.conf").require()
+    state = "find / -xdev -newer /etc/nftables.conf -type f -not -path '/var/log/*' -not -path '/run/*'"
+    line = "the fleet says Debian 13, the machine is debian 12"
+    try:
+        for argv in (
+            pyinfra_command(tmp_path / "wrong.yaml", "-y", "--limit", "util1"),
+            ["mailwright", "plan", "--no-dns", "--limit", "util1", str(tmp_path / "wrong.yaml")],
+            ["mailwright", "apply", "--yes", "--no-dns", "--limit", "util1", str(tmp_path / "wrong.yaml")],
+        ):
+            done = run(argv) if "pyinfra" in argv[0] else mailwright(*argv[1:])
+            said = [text for text in (done.stdout + done.stderr).splitlines() if line in text]
+            assert (done.returncode, len(said)) == (1, 1), done.stdout + done.stderr
+            assert "Traceback" not in done.stdout + done.stderr
+        assert host.run(state).stdout == ""
+    finally:
+        deploy(inventory, "util1")
