@@ -6,7 +6,6 @@ import importlib
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import Annotated, Any
 
 import typer
@@ -34,10 +33,11 @@ INTERRUPTED = 130
 class _Commands(TyperGroup):
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         del ctx
-        return [name for name, module in COMMANDS.items() if find_spec(module)]
+        return list(COMMANDS)
 
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override] # noqa: ANN401
-        if cmd_name not in self.list_commands(ctx):
+        del ctx
+        if cmd_name not in COMMANDS:
             return None
         command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name]).app)
         command.name = cmd_name
@@ -82,7 +82,8 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except typer.TyperException as error:
         # Wrong usage. Not status 2, which says that there are changes.
-        problem(f"{error.format_message()} (mailwright --help)")
+        if message := error.format_message():  # none where help is shown instead
+            problem(f"{message} (mailwright --help)")
         return 1
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED

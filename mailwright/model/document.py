@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def one_line(text: str) -> str:
 
 def display(path: Path) -> str:
     """A path as an operator wrote or would write it: relative where it lies below the working directory."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)
+    with suppress(ValueError, OSError):
+        path = path.absolute().relative_to(Path.cwd())
+    text = str(path)
+    return text if text.isprintable() else text.encode("unicode_escape", "surrogatepass").decode()

@@ -320,6 +320,8 @@ def test_admin_keys_must_be_public_keys(file: Path, key: str, words: str):
 def test_a_missing_file_or_a_folder_is_one_line(file: Path):
     with pytest.raises(FleetError, match=r"^fleet.yaml:1: no such file$"):
         load_fleet(file)
+    with pytest.raises(FleetError, match=r"^a\\nb.yaml:1: no such file$"):
+        load_fleet("a\nb.yaml")
     with pytest.raises(FleetError, match=r"^\.:1: a directory, where a YAML file was expected$"):
         load_fleet(".")
 
