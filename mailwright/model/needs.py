@@ -25,7 +25,7 @@ _ACCOUNT = re.compile(r"[a-z_][a-z0-9_-]{0,30}")
 _UNIT = re.compile(
     r"[A-Za-z0-9:_.\\@-]+\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)"
 )
-_SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_.:@-]+)+")
+_SYSCTL = re.compile(r"[A-Za-z0-9_-]+([./][A-Za-z0-9_:@-]+)+")
 _MODE_LIMIT = 0o7777
 
 
