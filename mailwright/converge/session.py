@@ -76,7 +76,7 @@ class Session:
         try:
             ok, output = run(self.host, "look", question, arguments_of(self.host))
         except (OSError, SSHException, EOFError) as e:
-            raise ObservationError(f"the machine did not answer: {e}") from e
+            raise ObservationError(f"the machine did not answer: {e or type(e).__name__}") from e
         if not ok:
             raise ObservationError(
                 f"the machine could not be asked: {output.stderr.strip() or 'no reason given'}"

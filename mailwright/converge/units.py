@@ -100,7 +100,8 @@ def _run(unit: Unit, state: UnitState | None, clockwork: _Clockwork) -> tuple[st
     if state.type == "oneshot" and not state.remains:
         return ("start", own or read) if own or read or state.result != "success" else ("", "")
     if not state.running:
-        return "start", f"it is {state.active}"
+        # One that systemd tries again and again keeps count of it until it is stopped.
+        return "restart" if state.active == "activating" else "start", f"it is {state.active}"
     if own or (read and not unit.reload):
         return "restart", own or read
     return ("reload", read) if read else ("", "")
@@ -189,16 +190,18 @@ def _line(unit: Unit, verb: str) -> str:
 # `systemctl start` returns when a unit says that it is ready, if it is of a type that says so. One that
 # is not (Type=simple, the default) may end a moment after its start: `stay` gives those half a second.
 _FUNCTIONS = """\
+began=$(date +%s)
 property() { systemctl show --value -p "$2" -- "$1"; }
 broken() {
-  echo "$1 is $(property "$1" ActiveState) ($(property "$1" Result)); its last words:" >&2
-  journalctl -q --no-pager -n 20 -o cat -u "$1" >&2 || :
+  echo "$1 is $(property "$1" ActiveState) ($(property "$1" SubState)); its last words:" >&2
+  journalctl -q --no-pager -n 20 -o cat --since="@$began" -u "$1" >&2 || :
   exit 1
 }
 settled() {
   left=600
   while state=$(property "$1" ActiveState); [ "$state" = activating ] || [ "$state" = reloading ]; do
-    left=$((left - 1)); [ $left -gt 0 ] || break
+    left=$((left - 1))
+    if [ $left = 0 ] || [ "$(property "$1" SubState)" = auto-restart ]; then return 1; fi
     sleep 0.1
   done
   [ "$state" = active ] && return
