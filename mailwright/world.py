@@ -46,14 +46,21 @@ class World:
                 continue
         return tuple(found)
 
-    def servers_for(self, name: str) -> tuple[Server, ...]:
-        """The authoritative servers of the zone that holds a name.
+    def zone_of(self, name: str) -> str:
+        """The zone that holds a name.
 
         Raises:
-            AskError: nobody says which zone holds it, or its first server does not answer.
+            AskError: nobody says.
         """
         zone = longest_zone(name, [z for z, provider in self._zones.items() if provider])
-        return self.servers(zone or self._zone_of(name))
+        if zone:
+            return zone
+        try:
+            return dns.resolver.zone_for_name(
+                dns.name.from_text(name), resolver=self._resolver, lifetime=LIFETIME
+            ).to_text()
+        except dns.exception.DNSException as error:
+            raise AskError(f"nobody says which zone holds {name} ({type(error).__name__})") from None
 
     def servers(self, zone: str) -> tuple[Server, ...]:
         """The authoritative servers of a zone; of a provider's zone, the provider's comes first.
@@ -78,11 +85,3 @@ class World:
             for address in self.lookup(name):
                 return Server(name, address)
         raise AskError(f"no name server of {zone} has an address")
-
-    def _zone_of(self, name: str) -> str:
-        try:
-            return dns.resolver.zone_for_name(
-                dns.name.from_text(name), resolver=self._resolver, lifetime=LIFETIME
-            ).to_text()
-        except dns.exception.DNSException as error:
-            raise AskError(f"nobody says which zone holds {name} ({type(error).__name__})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ Lookup = Callable[[str], tuple[str, ...]]
 
 EDNS_PAYLOAD = 1232  # what passes everywhere without fragments (DNS flag day 2020)
 
+TIMEOUT = 2.0
+"""Seconds for one attempt."""
+
+ATTEMPTS = 2
+"""A datagram may be lost."""
+
 
 class AskError(MaildnsError):
     """A server did not answer, or not with authority."""
@@ -44,7 +51,7 @@ class Server:
             self.address if self.name == self.address else f"{self.name.removesuffix('.')} ({self.address})"
         )
 
-    def ask(self, name: str, type_: str, timeout: float = 3.0) -> frozenset[str]:
+    def ask(self, name: str, type_: str) -> frozenset[str]:
         """The canonical values of a set, empty where there is none.
 
         Raises:
@@ -53,7 +60,7 @@ class Server:
         query = dns.message.make_query(name, type_, use_edns=0, payload=EDNS_PAYLOAD)
         query.flags &= ~dns.flags.RD
         try:
-            answer, _ = dns.query.udp_with_fallback(query, self.address, timeout=timeout, port=self.port)
+            answer = self._exchange(query)
         except dns.exception.Timeout:
             raise AskError(f"{self} does not answer") from None
         except (dns.exception.DNSException, OSError, EOFError) as error:
@@ -65,6 +72,16 @@ class Server:
         rdtype = dns.rdatatype.from_text(type_)
         found = answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, rdtype)
         return frozenset(from_rdata(rdata) for rdata in found or ())
+
+    def _exchange(self, query: dns.message.Message) -> dns.message.Message:
+        for _ in range(ATTEMPTS - 1):
+            with contextlib.suppress(dns.exception.Timeout):
+                return self._try(query)
+        return self._try(query)
+
+    def _try(self, query: dns.message.Message) -> dns.message.Message:
+        answer, _ = dns.query.udp_with_fallback(query, self.address, timeout=TIMEOUT, port=self.port)
+        return answer
 
 
 def servers_of(zone: str, first: Server, lookup: Lookup) -> tuple[Server, ...]:

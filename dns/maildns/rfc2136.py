@@ -15,7 +15,6 @@ from typing import TypeVar
 import dns.exception
 import dns.message
 import dns.name
-import dns.node
 import dns.query
 import dns.rcode
 import dns.rdata
@@ -30,6 +29,7 @@ import dns.zone
 from maildns.order import by_unit
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
 from maildns.records import RrKey, RRset, from_rdata, to_rdata
+from maildns.transfer import transfer
 
 _NOT_OURS = {
     dns.rdatatype.SOA,  # moves with each update
@@ -78,16 +78,23 @@ class Rfc2136:
         return Snapshot(zone, rrsets, _serial(content))
 
     def apply(self, zone: str, changes: Sequence[Change], etag: str) -> None:
-        """Send the changes in as few messages as their size allows, usually one."""
+        """Send the changes in as few messages as their size allows, usually one.
+
+        The first message is taken if the zone is still at `etag`; each later one if the sets that it
+        changes are still those of that moment.
+        """
         content = self._transfer(zone)
         if _serial(content) != etag:
             raise ConflictError(f"{zone} moved from serial {etag} to {_serial(content)}; plan again")
+        for change in changes:
+            _check(change, content)
         batches = list(_batches(changes))
         for done, batch in enumerate(batches):
+            message = self._message(zone, content, batch)
+            if not done:
+                message.present(zone, _prerequisite(content.find_rdataset(zone, dns.rdatatype.SOA)))
             try:
-                if done:
-                    content = self._transfer(zone)
-                self._send(zone, self._message(zone, content, batch))
+                self._send(zone, message)
             except ProviderError as error:
                 if not done:
                     raise
@@ -113,24 +120,22 @@ class Rfc2136:
         return {name: dns.tsig.Key(name, secret, algorithm=self.algorithm)}
 
     def _transfer(self, zone: str) -> dns.zone.Zone:
-        content = dns.zone.Zone(zone, relativize=False)
-        query, _ = dns.xfr.make_query(content, serial=None, keyring=self._keyring)
-        self._ask(
+        return self._ask(
             f"reading {zone}",
-            lambda: dns.query.inbound_xfr(
-                self.server, content, query, port=self.port, timeout=self.timeout, lifetime=self.timeout * 4
-            ),
+            lambda: transfer(self.server, self.port, zone, self._keyring, self.timeout),
         )
-        return content
 
     def _message(
         self, zone: str, content: dns.zone.Zone, batch: Iterable[Change]
     ) -> dns.update.UpdateMessage:
         message = dns.update.UpdateMessage(zone, keyring=self._keyring)
-        message.present(zone, _prerequisite(content.find_rdataset(zone, dns.rdatatype.SOA)))
         for unit in by_unit(batch).values():
             for change in unit:
-                _check(change, content)
+                held = _held(content, change.key)
+                if held:
+                    message.present(change.key[0], _prerequisite(held))
+                else:
+                    message.absent(*change.key)
             _put_unit(message, unit, content)
         return message
 
@@ -167,7 +172,7 @@ class Rfc2136:
             raise ProviderError(
                 f"{who}: {code}; is it a zone there, and may {self.key_name} read it?"
             ) from None
-        except dns.exception.Timeout:
+        except (dns.exception.Timeout, TimeoutError):
             raise ProviderError(f"{who}: no answer within {self.timeout:g} s") from None
         except (dns.exception.DNSException, OSError, EOFError) as error:
             raise ProviderError(f"{who}: {type(error).__name__}: {error}".rstrip(": ")) from None
@@ -192,7 +197,7 @@ def _held(content: dns.zone.Zone, key: RrKey) -> dns.rdataset.Rdataset | None:
 
 
 def _check(change: Change, content: dns.zone.Zone) -> None:
-    """The set must still be what was planned from; after a first batch the serial cannot tell."""
+    """The set must be what was planned from."""
     held = _held(content, change.key)
     if (_rrset(change.key, held) if held else None) != change.old:
         raise ConflictError(
@@ -244,7 +249,8 @@ def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
     batch: list[Change] = []
     used = 0
     for unit in by_unit(changes).values():
-        size = sum(_size(side) for c in unit for side in (c.old, c.new) if side)
+        # What is there is named twice: as a prerequisite, and where it goes.
+        size = sum(_size(side) for c in unit for side in (c.old, c.old, c.new) if side)
         if batch and used + size > MESSAGE_BUDGET:
             yield batch
             batch, used = [], 0

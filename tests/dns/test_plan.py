@@ -97,6 +97,12 @@ def test_a_second_spf_record_is_a_conflict_and_another_text_is_not():
     assert planned.changes[0].new == txt(ZONE, "v=spf1 -all", "verify=1")
 
 
+def test_a_name_with_an_underscore_is_one_partys():
+    name = f"_dmarc.{ZONE}"
+    (conflict,) = plan((txt(name, "verify=1"),), txt(name, "v=DMARC1; p=none")).conflicts
+    assert conflict.key == (name, "TXT")
+
+
 def test_adopting_at_a_shared_name_takes_the_same_kind_only():
     zone = (txt(ZONE, "v=spf1 mx -all", "verify=1"),)
     planned = plan(zone, txt(ZONE, "v=spf1 -all"), adopt={(ZONE, "TXT")})

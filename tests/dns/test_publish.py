@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from maildns.rfc2136 import Rfc2136
 from mailwright.command import dns as command
 from mailwright.command.main import run
 from mailwright.model.load import load_site
@@ -283,3 +284,30 @@ def test_who_cannot_be_asked_is_unknown_and_never_ok(fleet):
     status, out = fleet.dns("check")  # nobody serves elsewhere.example
     assert status == 3
     assert "unknown SPF" in out
+
+
+def test_apply_fails_while_a_server_that_the_zone_names_does_not_serve_it(fleet, knot):
+    zone = "brightpost.example."
+    target = knot.target(zone)
+    target.foreign(f"{zone} 3600 NS ns9.{zone}", f"ns9.{zone} 3600 A 127.0.0.9")  # nobody is there
+    try:
+        status, out = fleet.dns("apply", "--only", zone, "--deadline", "0.2")
+        assert status == 1
+        assert "not served everywhere within 0.2 s" in out
+        assert "ns9.brightpost.example (127.0.0.9)" in out
+        assert fleet.dns("plan", "--only", zone)[0] == 0  # it is published all the same
+        fleet.change("  - name: elsewhere.example\n", "")
+        fleet.change("    ipv6: 2001:db8:100::21\n", "")
+        fleet.dns("apply", "--deadline", "0.2")
+        status, out = fleet.dns("check")
+        assert (status, out.count("unknown ")) == (3, 1)
+        assert "unknown server ns9.brightpost.example (127.0.0.9)" in out
+    finally:
+        target.foreign_delete(f"{zone} 3600 NS ns9.{zone}")
+
+
+def test_apply_fails_when_the_provider_does_not_hold_what_it_took(fleet, monkeypatch):
+    monkeypatch.setattr(Rfc2136, "apply", lambda *_: None)
+    status, out = fleet.dns("apply")
+    assert status == 1
+    assert "a second plan is not empty for brightpost.example., parcelnote.example." in out

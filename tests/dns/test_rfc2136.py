@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import time
+
+import dns.exception
+import dns.message
+import dns.rrset
+import dns.tsigkeyring
+import dns.xfr
+import dns.zone
 import pytest
 
+from maildns import transfer
 from maildns.plan import plan_zone
 from maildns.provider import Change, ConflictError, ProviderError
 from maildns.records import rrset
+from maildns.rfc2136 import Rfc2136
 
 
 @pytest.fixture
@@ -65,15 +75,77 @@ def test_a_set_too_large_for_a_message_is_told_beforehand(knot, zone):
     assert sentence.startswith(f"_b.{zone} TXT: too large")
 
 
-def test_the_first_messages_stand_when_a_later_one_is_refused(knot, zone):
-    """The next plan is what is left."""
+def test_the_first_messages_stand_when_a_later_one_is_refused(knot, zone, monkeypatch):
+    """The next plan is what is left, and what a stranger did meanwhile is not lost."""
     provider = knot.provider()
     wanted = [rrset(f"_k{n}.{zone}", "TXT", 300, ["y" * 20000]) for n in range(4)]
     plan = plan_zone(provider.fetch(zone), wanted, "us")
-    stale = Change(rrset(f"z.{zone}", "A", 300, ["192.0.2.1"]), None, "", unit="z")
-    with pytest.raises(ProviderError, match="messages were taken before"):
-        provider.apply(zone, [*plan.changes, stale], plan.etag)
+    send = Rfc2136._send
+    sent = []
+
+    def edited_meanwhile(*args: object) -> None:
+        send(*args)
+        if not sent:
+            knot.target(zone).foreign(f'_k3.{zone} 300 TXT "theirs"')
+        sent.append(args)
+
+    monkeypatch.setattr(Rfc2136, "_send", edited_meanwhile)
+    with pytest.raises(ProviderError, match=r"1 of 2 messages were taken before"):
+        provider.apply(zone, plan.changes, plan.etag)
     left = plan_zone(provider.fetch(zone), wanted, "us")
     assert 0 < len(left.changes) < len(plan.changes)
+    assert [c.key for c in left.conflicts] == [(f"_k3.{zone}", "TXT")]
     provider.apply(zone, left.changes, left.etag)
+    assert [c.key for c in plan_zone(provider.fetch(zone), wanted, "us").conflicts] == [
+        (f"_k3.{zone}", "TXT")
+    ]
+
+
+def test_a_reader_slower_than_the_servers_patience_still_gets_the_zone(knot, zone, monkeypatch):
+    """knot hangs up on who does not take a message within half a second."""
+    provider = knot.provider()
+    wanted = [rrset(f"_k{n}.{zone}", "TXT", 300, ["y" * 30000]) for n in range(60)]
+    plan = plan_zone(provider.fetch(zone), wanted, "us")
+    provider.apply(zone, plan.changes, plan.etag)
+    read = dns.message.from_wire
+
+    def slow(*args: object, **options: object) -> dns.message.Message:
+        if not slept:
+            slept.append(True)
+            time.sleep(1)
+        return read(*args, **options)
+
+    slept: list[bool] = []
+    monkeypatch.setattr(transfer.dns.message, "from_wire", slow)
     assert plan_zone(provider.fetch(zone), wanted, "us").changes == ()
+    assert slept
+
+
+def test_an_edit_in_the_moment_between_reading_and_writing_is_a_conflict(knot, zone, monkeypatch):
+    """The server itself compares: the SOA is a prerequisite of the update."""
+    provider = knot.provider()
+    plan = plan_zone(provider.fetch(zone), [rrset(f"a.{zone}", "A", 300, ["192.0.2.1"])], "us")
+    compose = Rfc2136._message
+
+    def edited_meanwhile(*args: object) -> object:
+        message = compose(*args)
+        knot.target(zone).foreign(f"b.{zone} 300 A 192.0.2.2")
+        return message
+
+    monkeypatch.setattr(Rfc2136, "_message", edited_meanwhile)
+    with pytest.raises(ConflictError, match="changed by somebody else meanwhile"):
+        provider.apply(zone, plan.changes, plan.etag)
+    assert {r.name for r in provider.fetch(zone).rrsets} == {zone, f"ns.{zone}", f"b.{zone}"}
+
+
+def test_a_transfer_must_be_signed_to_its_end(zone):
+    content = dns.zone.Zone(zone, relativize=False)
+    keyring = dns.tsigkeyring.from_text({"all.": "c2VjcmV0"})
+    query, _ = dns.xfr.make_query(content, serial=None, keyring=keyring)
+    query.to_wire()
+    answer = dns.message.make_response(query)
+    soa = dns.rrset.from_text(zone, 300, "IN", "SOA", f"ns.{zone} host.{zone} 1 1 1 1 1")
+    answer.answer += [soa, dns.rrset.from_text(zone, 300, "IN", "NS", f"ns.{zone}"), soa]
+    answer.tsig = None
+    with pytest.raises(dns.exception.FormError, match="missing TSIG"):
+        transfer._take(content, query, iter([answer.to_wire(max_size=65535)]))

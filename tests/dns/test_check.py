@@ -1,0 +1,162 @@
+"""Verdicts have three values, and waiting ends when everybody serves the plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from maildns.authority import AskError, Server, servers_of, wait_until_served
+from maildns.check import State, check_fcrdns, check_mx_targets, check_rrset
+from maildns.provider import Change
+from maildns.records import RRset, rrset
+
+ZONE = "example.org."
+SPF = rrset(ZONE, "TXT", 300, ["v=spf1 -all"])
+
+
+@dataclass(frozen=True)
+class Fake(Server):
+    """A server that says what it is told; silent where it is told nothing."""
+
+    says: dict[tuple[str, str], list[str]] = field(default_factory=dict, hash=False)
+
+    def ask(self, name: str, type_: str) -> frozenset[str]:
+        if not self.says:
+            raise AskError(f"{self} does not answer")
+        return frozenset(self.says.get((name, type_), ()))
+
+
+def fake(*sets: RRset, name: str = "ns1.example.org.") -> Fake:
+    return Fake(name, "192.0.2.53", says={(ZONE, "SOA"): ["x"]} | {r.key: sorted(r.rdata) for r in sets})
+
+
+SILENT = Fake("ns2.example.org.", "192.0.2.54")
+
+
+def states(verdicts) -> list[State]:
+    return [v.state for v in verdicts]
+
+
+@pytest.mark.parametrize(
+    ("servers", "state"),
+    [
+        ((fake(SPF),), State.OK),
+        ((fake(SPF), fake(SPF)), State.OK),
+        ((fake(SPF), SILENT), State.UNKNOWN),
+        ((SILENT,), State.UNKNOWN),
+        ((), State.UNKNOWN),
+        ((fake(SPF), fake()), State.FAULT),
+        ((fake(), SILENT), State.FAULT),
+    ],
+)
+def test_the_worst_server_decides_and_silence_is_not_consent(servers, state):
+    assert states(check_rrset(SPF, lambda _: servers)) == [state]
+
+
+def test_who_cannot_be_found_is_unknown():
+    def nobody(name: str) -> tuple[Server, ...]:
+        raise AskError(f"nobody says which zone holds {name}")
+
+    (verdict,) = check_rrset(SPF, nobody)
+    assert (verdict.state, verdict.sentence) == (State.UNKNOWN, f"nobody says which zone holds {ZONE}")
+
+
+def test_texts_of_others_are_no_fault_where_the_name_is_shared():
+    world = fake(rrset(ZONE, "TXT", 300, ["v=spf1 -all", "verify=1"]))
+    assert states(check_rrset(SPF, lambda _: (world,))) == [State.OK]
+    dmarc = rrset(f"_dmarc.{ZONE}", "TXT", 300, ["v=DMARC1; p=none"])
+    both = fake(rrset(dmarc.name, "TXT", 300, ["v=DMARC1; p=none", "verify=1"]))
+    assert states(check_rrset(dmarc, lambda _: (both,))) == [
+        State.OK
+    ]  # receivers skip what is no DMARC record
+    report = rrset(f"x.org._report._dmarc.{ZONE}", "TXT", 300, ["v=DMARC1"])
+    assert states(check_rrset(report, lambda _: (fake(report),))) == [State.OK]
+
+
+def test_an_mx_target_needs_one_address_of_either_kind():
+    mx = rrset(ZONE, "MX", 300, [f"10 mail.{ZONE}"])
+    six = rrset(f"mail.{ZONE}", "AAAA", 300, ["2001:db8::1"])
+    assert states(check_mx_targets(mx, lambda _: (fake(six),))) == [State.OK]
+    assert states(check_mx_targets(mx, lambda _: (fake(),))) == [State.FAULT]
+    assert states(check_mx_targets(rrset(ZONE, "MX", 300, ["0 ."]), lambda _: (fake(),))) == []
+
+
+def test_reverse_dns_is_forward_confirmed():
+    host, reverse = f"mail.{ZONE}", "1.2.0.192.in-addr.arpa."
+    back = rrset(reverse, "PTR", 300, [host])
+    there = rrset(host, "A", 300, ["192.0.2.1"])
+
+    def verdict(*sets: RRset) -> State:
+        return check_fcrdns(host, "192.0.2.1", reverse, lambda _: (fake(*sets),)).state
+
+    assert verdict(back, there) is State.OK
+    assert verdict(there) is State.FAULT
+    assert verdict(back) is State.FAULT
+    assert verdict(rrset(reverse, "PTR", 300, ["x.example."]), there) is State.FAULT
+
+
+def test_the_servers_of_a_zone_are_its_provider_and_whoever_its_ns_records_name():
+    ns = rrset(ZONE, "NS", 300, [f"ns1.{ZONE}", f"ns2.{ZONE}", "ns.example.net.", "gone.example.net."])
+    glue = rrset(f"ns1.{ZONE}", "A", 300, ["192.0.2.53"])  # the provider itself, by another name
+    glue2 = rrset(f"ns2.{ZONE}", "AAAA", 300, ["2001:db8::53"])
+    elsewhere = {"ns.example.net.": ("192.0.2.99",)}
+    found = servers_of(ZONE, fake(ns, glue, glue2), lambda name: elsewhere.get(name, ()))
+    assert {s.address for s in found} == {"192.0.2.53", "2001:db8::53", "192.0.2.99"}
+
+
+class Clock:
+    """Time passes only where somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.then = lambda: None
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.now += seconds
+        self.then()
+
+
+A = rrset(f"a.{ZONE}", "A", 300, ["192.0.2.1"])
+
+
+@pytest.mark.parametrize(
+    ("change", "before", "after"),
+    [
+        (Change(None, A, ""), fake(), fake(A)),
+        (Change(A, None, ""), fake(A), fake()),
+        (
+            Change(A, rrset(A.name, "A", 300, ["192.0.2.2"]), ""),
+            fake(A),
+            fake(rrset(A.name, "A", 300, ["192.0.2.2"])),
+        ),
+        (Change(A, None, ""), fake(A), fake(rrset(A.name, "A", 300, ["192.0.2.77"]))),  # a wildcard answers
+        (Change(None, A, ""), SILENT, fake(A)),
+    ],
+)
+def test_waiting_ends_when_the_change_is_served(change, before, after):
+    clock = Clock()
+    says = dict(before.says)
+    server = Fake("ns1.example.org.", "192.0.2.53", says=says)
+    (missing,) = wait_until_served({server: [change]}, 0, clock=clock, pause=clock.pause)
+    assert missing.key == A.key
+
+    def change_the_world() -> None:
+        if clock.now > 10:
+            says.clear()
+            says.update(after.says)
+
+    clock.then = change_the_world
+    assert wait_until_served({server: [change]}, 60, clock=clock, pause=clock.pause) == ()
+    assert 10 < clock.now < 20
+
+
+def test_waiting_ends_at_the_deadline_and_says_who_is_behind():
+    clock = Clock()
+    expected = {fake(A): [Change(None, A, "")], SILENT: [Change(None, A, "")]}
+    (missing,) = wait_until_served(expected, 30, clock=clock, pause=clock.pause)
+    assert (missing.server, missing.why) == (SILENT, "ns2.example.org (192.0.2.54) does not answer")
+    assert clock.now == 30
