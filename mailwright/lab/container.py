@@ -20,6 +20,9 @@ from mailwright.lab.images import Image, overlay
 from mailwright.lab.shell import CONTAINED, Completed, attempt, run, wait_until
 from mailwright.model.errors import LabError
 
+_POWER_OFF = signal.SIGRTMIN + 4
+"""What systemd as PID 1 powers off at (systemd(1), SIGNALS)."""
+
 _NSPAWN = Path("/run/systemd/nspawn")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _MOUNTED = 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"'
@@ -174,9 +177,8 @@ class Container:
 
     def stop(self, grace: float = 20) -> None:
         """Shut it down as `systemctl poweroff` would; after `grace` seconds pull the plug."""
-        for nspawn in processes.members(self.unit):
-            if processes.name(nspawn) == "systemd-nspawn":
-                processes.send([nspawn], signal.SIGTERM)  # passed on as a request to power off
+        if self.leader:
+            processes.send([self.leader], _POWER_OFF)
         with suppress(LabError):  # of a host that does not want to: its plug is pulled
             wait_until(lambda: not processes.members(self.unit), f"{self.name} shuts down", timeout=grace)
         self.kill()

@@ -17,6 +17,8 @@ from mailwright.lab.shell import Completed, attempt, wait_until
 from mailwright.lab.world import WorldHost
 from mailwright.model.errors import LabError
 
+_OWED = "/run/lab-restart-owed"
+
 
 @dataclass(frozen=True)
 class LabHost:
@@ -147,14 +149,16 @@ class LabHost:
             return
         absent = [seed for seed in self.world.once if self._content(seed.path) is None]
         changed = [seed for seed in self.world.files if self._content(seed.path) != seed.content]
-        if not absent + changed:
+        if not absent + changed and not self.exists(_OWED):
             return
+        self.run(["touch", _OWED]).require()  # so that a restart is not forgotten if we are killed
         self.run(
             ["tar", "-C", "/", "--no-overwrite-dir", "-xpf", "-"], stdin=archive_of(absent + changed)
         ).require()
         self.run("systemctl daemon-reload").require()
         if self.world.units:
             self.run(["systemctl", "restart", *self.world.units]).require(f"{self.name}: its services")
+        self.run(["rm", _OWED]).require()
 
     def answers(self) -> bool:
         """Whether root can log in over SSH, as a deploy would."""

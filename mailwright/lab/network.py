@@ -37,6 +37,10 @@ def make_bridge(name: str, addresses: Iterable[IPv4Interface | IPv6Interface]) -
     for address in wanted:
         run(["ip", "address", "replace", str(address), "dev", name])
     run(["ip", "link", "set", name, "up"])
+    # The hosts' ends of a bridge that was removed under them; systemd-nspawn names them so.
+    for link in links.values():
+        if link["ifname"].startswith(f"vb-{name.removeprefix(PREFIX)}-") and "master" not in link:
+            run(["ip", "link", "set", link["ifname"], "master", name])
 
 
 def remove_bridge(name: str) -> None:

@@ -142,7 +142,7 @@ def _stat(pid: int) -> list[str]:
         return []  # ended meanwhile
 
 
-def send(pids: Sequence[int], number: signal.Signals) -> None:
+def send(pids: Sequence[int], number: int) -> None:
     """Signal processes; those that ended already do not matter."""
     for pid in pids:
         try:

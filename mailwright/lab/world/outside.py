@@ -11,6 +11,13 @@ def outsider(plan: LabPlan) -> WorldHost:
     """The stranger of a lab."""
     resolver = "".join(f"nameserver {i.ip}\n" for i in plan.host("ns").interfaces)
     return WorldHost(
-        packages=("nmap", "swaks", "libnet-ssleay-perl", "openssl", "bind9-dnsutils"),
+        packages=(
+            "nmap",
+            "swaks",
+            "libnet-ssleay-perl",
+            "libio-socket-inet6-perl",
+            "openssl",
+            "bind9-dnsutils",
+        ),
         files=(Seed("/etc/resolv.conf", resolver.encode()),),
     )

@@ -1,0 +1,50 @@
+"""The lab that tests share: the fleet of inventory/lab.yaml under a name and in networks of its own.
+
+It is made anew for a session and destroyed after it. With MAILWRIGHT_KEEP_LAB=1 it stays, and the next
+session goes on with it: `mailwright lab list`, `mailwright lab ssh out1 --fleet FILE` (the path is printed).
+"""
+
+import os
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from mailwright.lab import remains
+from mailwright.lab.derive import write_fleet
+from mailwright.lab.lab import Lab
+from mailwright.lab.progress import Progress
+from mailwright.model.fleet import Lab as LabSection
+from tests.lab.deploying import mailwright
+
+FLEET = Path(__file__).parents[2] / "inventory" / "lab.yaml"
+KEEP = "MAILWRIGHT_KEEP_LAB"
+
+
+def section(name, number):
+    """A lab's name and networks: 198.18.NUMBER.0/24 and 2001:db8:NUMBER::/64."""
+    ipv4, ipv6 = IPv4Network(f"198.18.{number}.0/24"), IPv6Network(f"2001:db8:{number}::/64")
+    return LabSection(name=name, ipv4=ipv4, ipv6=ipv6)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """The shared lab, up. A test that changes a host leaves it as it found it, or resets it."""
+    folder = Path("/var/tmp/mailwright-tests") if os.environ.get(KEEP) else None
+    file = write_fleet(FLEET, section("test", 1), folder or tmp_path_factory.mktemp("inventory"))
+    made = Lab.open(file)
+    if not folder and "test" in remains.labs():  # left behind by a session that was killed
+        made.destroy()
+    made.up(Progress(Console(stderr=True)))
+    yield made
+    if not folder:
+        made.destroy()
+
+
+@pytest.fixture(scope="module")
+def deployed(lab):
+    """The shared lab with every machine provisioned and every zone published."""
+    done = mailwright("apply", "--yes", lab.plan.file)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return lab
