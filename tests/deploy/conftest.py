@@ -6,8 +6,11 @@ import base64
 import hashlib
 import logging
 import re
+import stat
+import subprocess
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 from pyinfra.api import Config, Inventory, State
@@ -234,3 +237,65 @@ def pyinfra(monkeypatch, caplog):
         return Run(state, caplog.text)
 
     return run
+
+
+@dataclass
+class Sandbox:
+    """A folder in which scripts for hosts run for real, by this machine's own shell, without being root."""
+
+    root: Path
+    calls: Path
+
+    @property
+    def me(self):
+        """The owner and group of what is made here."""
+        return {"owner": self.root.owner(), "group": self.root.group()}
+
+    def path(self, name):
+        return str(self.root / "host" / name)
+
+    def pretend(self, name, body):
+        """Put a program of that name before the real one; it notes its arguments."""
+        program = self.root / "bin" / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >>{self.calls}\n{body}\n')
+        program.chmod(0o755)
+
+    def run(self, text, *, shell="sh"):
+        """Run shell text of an operation; mailwright's own places are inside the sandbox."""
+        for place in ("/run/mailwright", "/var/lib/mailwright", "/usr/sbin/policy-rc.d"):
+            text = text.replace(place, f"{self.root}{place}")
+        head = f"""set -eu
+umask 022
+PATH={self.root}/bin:$PATH
+fail() {{ printf '%s\\n' "$*" >&2; exit 1; }}
+"""
+        command = [shell, "-c", 'eval "$(cat)"']
+        return subprocess.run(
+            command, input=f"{{ {head}{text}\nexit 0\n}}", capture_output=True, text=True, check=False
+        )
+
+    def called(self):
+        """What the pretend programs were called with, in order."""
+        return self.calls.read_text().splitlines() if self.calls.exists() else []
+
+    def tree(self):
+        """Everything on the pretend host: path to content (None for a folder) and mode."""
+        host = self.root / "host"
+        return {
+            str(p.relative_to(host)): (
+                None if p.is_dir() else p.read_bytes(),
+                stat.S_IMODE(p.lstat().st_mode),
+            )
+            for p in sorted(host.rglob("*"))
+        }
+
+    def leftovers(self):
+        return [p for p in self.root.rglob("*") if p.name.endswith(".mailwright") or p.name == "stage"]
+
+
+@pytest.fixture
+def sandbox(tmp_path):
+    """A place to run scripts in."""
+    for name in ("host", "bin", "run/mailwright", "var/lib/mailwright", "usr/sbin"):
+        (tmp_path / name).mkdir(parents=True)
+    return Sandbox(tmp_path, tmp_path / "calls")
