@@ -15,7 +15,7 @@ from mailwright.converge.shell import here, words
 
 HOME = "/var/lib/mailwright/guard"
 
-SECONDS = 45
+SECONDS = 30
 """How long the host waits for the confirmation: two tries to connect and some patience."""
 
 

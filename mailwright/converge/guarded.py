@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _TO_CHANGE = 300
 """Seconds for the change itself: validation, perhaps another run's end, perhaps a cut and its healing."""
-_TO_CONFIRM = 25
+_TO_CONFIRM = 15
 """Seconds in which a new connection must come about; less than the host's patience by one timeout."""
 _TO_RETURN = 60
 """Seconds after that in which the host must be as before: its patience, and a connection attempt."""

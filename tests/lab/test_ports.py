@@ -1,0 +1,60 @@
+"""Pins that the world reaches exactly the TCP ports that the needs of a machine declare public."""
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from mailwright.model.load import load_site
+from roles import ROLES
+from tests.lab.deploying import deploy
+
+# A local link loses next to nothing; one retry makes up for what the kernel's queues drop.
+SCAN = ("nmap", "-n", "-Pn", "-sS", "-p-", "--open", "--min-rate", "30000", "--max-retries", "1", "-oG", "-")
+
+
+def _scan(outside, addresses):
+    """Address to open TCP ports, of all 65535, as the stranger outside sees them."""
+    families = {4: [], 6: ["-6"]}
+
+    def scan(version):
+        targets = [str(address) for address in addresses if address.version == version]
+        return outside.run([*SCAN, *families[version], *targets], timeout=600).require().stdout
+
+    with ThreadPoolExecutor() as pool:
+        lines = "".join(pool.map(scan, families)).splitlines()
+    found = {str(address): set() for address in addresses}
+    for line in lines:
+        if seen := re.match(r"Host: (\S+) .*\tPorts: ([^\t]*)", line):
+            found[seen[1]] = {int(port) for port in re.findall(r"(\d+)/open/", seen[2])}
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(lab):
+    """The lab's fleet, deployed."""
+    deploy(lab.plan.file)
+    return load_site(lab.plan.file, ROLES)
+
+
+def test_the_world_reaches_the_public_ports_and_no_others(lab, site):
+    expected = {
+        str(address): {
+            port.number
+            for port in site.plan(machine).merged.ports
+            if (port.proto, port.audience) == ("tcp", "public")
+        }
+        for machine in site.fleet.machines
+        for address in machine.addresses
+    }
+    name_server = [interface.ip for interface in lab.plan.host("ns").interfaces]
+    addresses = [a for m in site.fleet.machines for a in m.addresses] + name_server
+    found = _scan(lab.host("outside"), addresses)
+    # The name server has no firewall: what is found there proves that the scan finds what is open.
+    assert [53 in found.pop(str(address)) for address in name_server] == [True, True]
+    assert found == expected
+
+
+def test_the_operators_network_reaches_ssh(lab, site):
+    del site
+    assert all(lab.host(machine.name).answers() for machine in lab.plan.fleet.machines)
