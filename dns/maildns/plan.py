@@ -137,10 +137,10 @@ class _Planner:
         values = have.rdata if have else frozenset()
         wanted = want.rdata if want else frozenset()
         ours = self._ours(key, values, wanted)
-        foreign = frozenset(
-            v for v in values if v not in ours | wanted or (key, value_digest(v)) in self.others
-        )
-        if want and self._conflicting(key, foreign - ours, wanted):
+        foreign = values - ours - wanted
+        if key not in self.adopt:
+            foreign |= {v for v in values if (key, value_digest(v)) in self.others}
+        if want and self._conflicting(key, foreign - (ours & wanted), wanted):
             return []
         new = self._merged(key, have, want, foreign)
         changes = []

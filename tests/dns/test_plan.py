@@ -83,6 +83,17 @@ def test_a_value_that_two_owners_published_stays_when_one_lets_go():
     assert len(plan(zone).changes) == 1
 
 
+def test_a_value_that_two_owners_published_is_not_changed_under_the_other():
+    ours, other = a(MAIL, "192.0.2.1"), a(MAIL, "192.0.2.2")
+    zone = zone_of(ours, owner="staging")
+    zone = applied(zone, plan(zone, ours, adopt={ours.key}).changes)
+    assert plan(zone, ours).changes == ()
+    assert "published by staging" in plan(zone, other).conflicts[0].sentence
+    zone = applied(zone, plan(zone, other, adopt={other.key}).changes)
+    assert other in zone
+    assert plan(zone, other) == ZonePlan(ZONE, "1")
+
+
 def test_an_edit_by_hand_of_our_record_is_a_conflict():
     zone = [r if r.key != (MAIL, "A") else a(MAIL, "192.0.2.66") for r in zone_of(a(MAIL, "192.0.2.1"))]
     (conflict,) = plan(zone, a(MAIL, "192.0.2.1")).conflicts
