@@ -1,0 +1,82 @@
+"""`pytest tests/lab --prove`: run what is marked `proof`, and say each sentence once it is proved.
+
+A test says what it proves, `@pytest.mark.proof("a sentence")`, and may show what it saw with the fixture
+`evidence`. Tests of one sentence (one for each machine, say) are one line. `make lab` ends with this.
+"""
+
+import time
+from collections import Counter, defaultdict
+
+import pytest
+from rich.console import Console
+
+EVIDENCE = "evidence"
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("lab")
+    group.addoption("--prove", action="store_true", help="Only what is marked as a proof, as sentences.")
+    group.addoption("--fleet", metavar="FILE", help="Use the lab of this fleet file, and leave it running.")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "proof(sentence): what `make lab` may say once the test has passed")
+    if config.getoption("--prove"):
+        config.pluginmanager.unregister(name="terminalreporter")
+        config.pluginmanager.register(Proofs())
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--prove"):
+        chosen = [item for item in items if item.get_closest_marker("proof")]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+@pytest.fixture
+def evidence(request):
+    """Call it with what was seen; it stands behind the sentence."""
+    return lambda seen: request.node.user_properties.append((EVIDENCE, str(seen)))
+
+
+class Proofs:
+    """Tells proofs as they come, and failures with all that pytest knows of them."""
+
+    def __init__(self):
+        self.console = Console(highlight=False, soft_wrap=True)
+        self.sentences = {}
+        self.left = Counter()
+        self.seen = defaultdict(list)
+        self.failed = Counter()
+        self.began = time.monotonic()
+
+    def pytest_collection_finish(self, session):
+        for item in session.items:
+            self.sentences[item.nodeid] = item.get_closest_marker("proof").args[0]
+        self.left.update(self.sentences.values())
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.failed["collection"] += 1
+            self.console.print(report.longreprtext, markup=False)
+
+    def pytest_runtest_logreport(self, report):
+        sentence = self.sentences[report.nodeid]
+        if not report.passed:
+            self.failed[sentence] += 1
+            self.console.print(f"\n{report.nodeid} ({report.when})\n{report.longreprtext}", markup=False)
+        if report.when != "teardown":
+            return
+        self.seen[sentence] += [value for name, value in report.user_properties if name == EVIDENCE]
+        self.left[sentence] -= 1
+        if not self.left[sentence]:
+            word = "[red]not proved[/]" if self.failed[sentence] else "[green]proved[/]"
+            self.console.print(f"{word}  {sentence}")
+            for seen in dict.fromkeys(self.seen[sentence]):
+                self.console.print(f"        {seen}", markup=False, style="dim")
+
+    def pytest_sessionfinish(self):
+        sentences = set(self.sentences.values())
+        wrong = sum(1 for sentence in self.failed if self.failed[sentence])
+        text = f"{len(sentences) - wrong} of {len(sentences)} proved in {time.monotonic() - self.began:.0f} s"
+        self.console.print(f"\n{text}, by {len(self.sentences)} tests", markup=False)
