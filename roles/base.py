@@ -145,6 +145,8 @@ def files(ctx: Context[BaseSettings]) -> Needs:
         files=(
             File("/etc/hostname", f"{host}\n".encode()),
             File("/etc/mailname", f"{fqdn}\n".encode()),
+            # Without it PAM complains in the journal at every login; messages stay in English.
+            File("/etc/default/locale", b"LANG=C.UTF-8\n"),
             File("/etc/hosts", render("base/hosts.j2", addresses=addresses, fqdn=fqdn, host=host)),
             File("/etc/cloud/cloud.cfg.d/90-mailwright.cfg", render("base/cloud.cfg.j2")),
             File(CHRONY, render("base/chrony.conf.j2", servers=settings.ntp)),
@@ -239,7 +241,7 @@ def checks(ctx: Context[BaseSettings]) -> Iterable[Check]:
         "sshd takes keys only, and modern ones",
         "sshd -T -C user=root,host=localhost,addr=127.0.0.1",
         _hardened,
-        f"another file in /etc/ssh/sshd_config.d comes before {SSHD}",
+        f"remove what precedes {SSHD} in its folder, or overrides it in /etc/ssh/sshd_config",
     )
     yield Check(
         "unattended-upgrades takes security updates",
