@@ -2,6 +2,7 @@
 
 It is made anew for a session and destroyed after it. With MAILWRIGHT_KEEP_LAB=1 it stays, and the next
 session goes on with it: `mailwright lab list`, `mailwright lab ssh out1 --fleet FILE` (the path is printed).
+With `--fleet FILE` the tests use the lab of that file, as it is, and leave it running.
 """
 
 import os
@@ -17,6 +18,9 @@ from mailwright.lab.lab import Lab
 from mailwright.lab.progress import Progress
 from mailwright.model.fleet import Lab as LabSection
 from tests.lab.deploying import mailwright
+from tests.lab.proofs import evidence, pytest_addoption, pytest_collection_modifyitems, pytest_configure
+
+__all__ = ["evidence", "pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 FLEET = Path(__file__).parents[2] / "inventory" / "lab.yaml"
 KEEP = "MAILWRIGHT_KEEP_LAB"
@@ -29,8 +33,13 @@ def section(name, number):
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory):
+def lab(request, tmp_path_factory):
     """The shared lab, up. A test that changes a host leaves it as it found it, or resets it."""
+    if given := request.config.getoption("--fleet"):
+        made = Lab.open(given)
+        made.up(Progress(Console(stderr=True)))
+        yield made
+        return
     folder = Path("/var/tmp/mailwright-tests") if os.environ.get(KEEP) else None
     file = write_fleet(FLEET, section("test", 1), folder or tmp_path_factory.mktemp("inventory"))
     made = Lab.open(file)
