@@ -98,7 +98,10 @@ class Script(PyinfraCommand):
 
     def execute(self, state: State, host: Host, connector_arguments: ConnectorArguments) -> bool:
         """Run it; show its output if it fails, or with `-vvv`."""
-        ok, output = run(host, self.title, self._text, connector_arguments)
+        try:
+            ok, output = run(host, self.title, self._text, connector_arguments)
+        except EOFError as e:  # pyinfra knows the other ways in which a connection ends
+            raise ConnectionError("the connection was closed") from e
         if not ok or state.print_output:
             for line in output.output_lines:
                 shown = self._redact(line)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from mailwright.model.needs import Needs
 from mailwright.observe.places import LOCK, POLICY, POLICY_MARK, STAGE, SYSCTL_FILE, sibling, taken, tombstone
-from mailwright.observe.state import test_key
+from mailwright.observe.state import key_of_test
 
 HEADER = "mailwright-observation 1"
 FOOTER = "mailwright-observation end"
@@ -46,7 +46,7 @@ UNIT_PROPERTIES = (
 _HEAD = f"""{{
 exec 2>/dev/null </dev/null
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-if [ -e {LOCK} ]; then
+if [ -r {LOCK} ]; then
   exec 9<{LOCK}
   flock -s -w {_PATIENCE} 9 || {{ echo '{BUSY}'; exit 0; }}
 fi
@@ -167,6 +167,6 @@ def _units(names: Sequence[str]) -> str:
 
 def _test(test: str) -> str:
     return (
-        f"if timeout -k 2 {_TEST_LIMIT} sh -c {shlex.quote(test)} >/dev/null; "
-        f"then echo 'test {test_key(test)} 0'; else echo 'test {test_key(test)} 1'; fi"
+        f"if timeout -k 2 {_TEST_LIMIT} sh -c {shlex.quote(test)} >/dev/null 9<&-; "
+        f"then echo 'test {key_of_test(test)} 0'; else echo 'test {key_of_test(test)} 1'; fi"
     )

@@ -141,13 +141,13 @@ class Observation:
     sysctls: Mapping[str, SysctlState]
     units: Mapping[str, UnitState]
     tests: Mapping[str, bool]
-    """By `test_key`."""
+    """By `key_of_test`."""
 
     def passed(self, test: str) -> bool:
         """Whether the shell test `test` succeeded; `False` if it was not among those asked."""
-        return self.tests.get(test_key(test), False)
+        return self.tests.get(key_of_test(test), False)
 
 
-def test_key(test: str) -> str:
+def key_of_test(test: str) -> str:
     """A short name for a shell test, the same on both sides."""
     return hashlib.sha256(test.encode()).hexdigest()[:16]

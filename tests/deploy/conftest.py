@@ -30,7 +30,7 @@ from mailwright.model.fleet import Fleet
 from mailwright.model.needs import merge
 from mailwright.model.site import Site
 from mailwright.observe.script import FOOTER, HEADER
-from mailwright.observe.state import test_key
+from mailwright.observe.state import key_of_test
 
 LONG_AGO, STARTED, NOW = 1_000_000_000, 1_500_000_000, 1_600_000_000
 
@@ -52,6 +52,8 @@ class Machine:
     """For `--diff`: path to content."""
     fails: dict = field(default_factory=dict)
     """Title to the output of a command that fails."""
+    says: tuple = ()
+    """What every change prints."""
     asked: list = field(default_factory=list)
     """The titles of the commands, in order."""
     scripts: list = field(default_factory=list)
@@ -71,7 +73,7 @@ class Machine:
             return False, self.fails[title]
         if self.learns:
             self.met, self.newer = True, set()
-        return True, []
+        return True, self.says
 
     def _contents(self, text):
         for path in re.findall(r"base64 -w 0 (\S+)", text):
@@ -85,7 +87,7 @@ class Machine:
         for setting in self.needs.sysctls:
             value = setting.value if self.met else "other"
             yield from (f"sysctl {setting.key} w", f"/proc/sys/{setting.key.replace('.', '/')}:{value}")
-        yield from (f"test {test_key(t)} {0 if ok else 1}" for t, ok in self.tests.items())
+        yield from (f"test {key_of_test(t)} {0 if ok else 1}" for t, ok in self.tests.items())
         yield FOOTER
 
     def _state(self):
@@ -131,6 +133,9 @@ class PretendConnector(FakeConnector):
         machine.commands.append(command.get_raw_value())
         title = machine.commands[-1].rpartition("# mailwright ")[2]
         ok, lines = machine.answer(title, arguments.get("_stdin") or "")
+        lines = list(lines)
+        if arguments.get("print_output"):
+            logging.getLogger("pyinfra").info("%s", lines)
         return ok, CommandOutput([OutputLine("stdout", line) for line in lines])
 
 

@@ -12,6 +12,7 @@ from mailwright.converge import session
 from mailwright.model.errors import ConvergeError
 from mailwright.model.needs import Absent, Directory, File, Needs, Package, Sysctl, Unit, User
 from mailwright.model.role import Role, Settings
+from mailwright.observe.state import key_of_test
 
 SECRET = "correct horse battery staple"
 
@@ -64,6 +65,15 @@ def _other(n, files):
         units=(Unit(f"r{n}.service", reads=(f"/etc/r{n}",)),),
     )
     return role(f"r{n}", needs, test=f"/r{n}")
+
+
+def test_the_first_look_asks_the_shell_tests_of_all_roles(pyinfra, pretend):
+    machine = pretend(tests={"[ -e /a ]": True, "[ -e /b ]": True})
+    roles = [role("a", Needs(), test="/a"), role("b", Needs(), test="/b")]
+    run = pyinfra(roles, {"m1": (machine, None)})
+    assert run.changed("m1") == []
+    for test in machine.tests:
+        assert machine.scripts[0].count(key_of_test(test)) == 2
 
 
 def test_with_yes_nothing_is_foreseen_and_one_command_is_enough(pyinfra, pretend):
@@ -187,7 +197,7 @@ def test_a_failed_command_shows_its_output_without_secrets_and_stops_the_machine
 
 @pytest.mark.parametrize("options", [{}, {"dry": True, "diff": True}, {"diff": True}, {"verbose": 2}])
 def test_secrets_travel_on_standard_input_only(pyinfra, options, capfd, caplog, pretend):
-    machine = pretend(met=False, learns=False)
+    machine = pretend(met=False, learns=False, says=(f"password={SECRET}",))
     run = pyinfra([mail(test="/m")], {"m1": (machine, None)}, secrets={"submission/shop": SECRET}, **options)
     out = capfd.readouterr()
     for place in (run.log, out.out, out.err, *machine.commands):
