@@ -162,9 +162,9 @@ class LabHost:
 
     def answers(self) -> bool:
         """Whether root can log in over SSH, as a deploy would."""
-        return attempt(
-            ["ssh", *self.ssh_options, "-o", "ConnectTimeout=3", self.login, "true"], timeout=15
-        ).ok
+        # A mailwright that is killed while it asks takes the question along.
+        ssh = ["setpriv", "--pdeathsig", "KILL", "ssh", *self.ssh_options, "-o", "ConnectTimeout=3"]
+        return attempt([*ssh, self.login, "true"], timeout=15).ok
 
     def wait_for_ssh(self) -> None:
         """Wait until root can log in.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import secrets as random
+import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -147,10 +148,12 @@ def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:
-    """Write whole or not at all: a lab that was killed here must not be left with half a key."""
+    """Write whole or not at all, unless it is there: neither a kill nor a second reader finds half a key."""
+    if file.exists() and file.read_bytes() == content:
+        return
     file.parent.mkdir(parents=True, exist_ok=True)
-    half = file.with_name(f".{file.name}.half")
-    half.unlink(missing_ok=True)
-    with os.fdopen(os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as stream:
+    handle, half = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+    with os.fdopen(handle, "wb") as stream:
+        os.fchmod(handle, mode)
         stream.write(content)
-    half.rename(file)
+    Path(half).replace(file)
