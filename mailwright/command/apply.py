@@ -42,9 +42,9 @@ def apply(
     with Run(repository(inventory), shim_of(inventory), names) as run:
         plans = read_plan(run.events(), names)
         show(plans, zones)
-        results = {p.name: MachineResult(p.name, unchanged=p.unchanged, problem=p.problem) for p in plans}
         if not _agreed(plans, zones, yes=yes):
-            return _status(results)
+            return 1 if any(plan.problem for plan in plans) else 0
+        results = {p.name: MachineResult(p.name, unchanged=p.unchanged, problem=p.problem) for p in plans}
         published = without_removals(zones) if zones else None
         if published and published.changed:
             apply_plans(site, published, say=note)

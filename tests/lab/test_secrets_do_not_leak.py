@@ -62,7 +62,7 @@ def secret_files(lab):
 
 
 @pytest.fixture(scope="module")
-def deployed(lab, tmp_path_factory):
+def loud(lab, tmp_path_factory):
     """A bare machine, deployed as loudly as pyinfra can: the output, and all arguments seen meanwhile."""
     lab.reset([MACHINE])
     file = tmp_path_factory.mktemp("watch") / "argv"
@@ -93,8 +93,8 @@ def test_the_search_finds_what_it_looks_for(secrets):
         assert name in leaks(base64.b64encode(b"PASSWORD " + line.encode() + b" and more").decode(), secrets)
 
 
-def test_no_process_has_a_secret_among_its_arguments(deployed, secrets):
-    _, argv = deployed
+def test_no_process_has_a_secret_among_its_arguments(loud, secrets):
+    _, argv = loud
     assert CONTROL in argv, "the watcher is blind"
     assert re.search(r"^\S*pyinfra|pyinfra .*deploy\.py", argv, re.MULTILINE), (
         "it saw nothing of the controller"
@@ -103,13 +103,13 @@ def test_no_process_has_a_secret_among_its_arguments(deployed, secrets):
     assert leaks(argv, secrets) == []
 
 
-def test_the_loudest_output_shows_no_secret(deployed, secrets):
-    output, _ = deployed
+def test_the_loudest_output_shows_no_secret(loud, secrets):
+    output, _ = loud
     assert "/etc/postfix/main.cf" in output, "the diffs are missing"
     assert leaks(output, secrets) == []
 
 
-@pytest.mark.usefixtures("deployed")
+@pytest.mark.usefixtures("loud")
 def test_no_log_of_the_host_holds_a_secret(secrets, lab):
     journal = lab.host(MACHINE).run(
         "journalctl --all --output=export | cat -v; find /var/log -type f -exec cat -v {} +"
@@ -118,7 +118,7 @@ def test_no_log_of_the_host_holds_a_secret(secrets, lab):
     assert leaks(journal.stdout, secrets) == []
 
 
-@pytest.mark.usefixtures("deployed")
+@pytest.mark.usefixtures("loud")
 def test_secrets_lie_in_their_files_and_nowhere_else(secrets, secret_files, lab):
     host = lab.host(MACHINE)
     patterns = "\n".join(sorted({n for value in secrets.values() for n in needles(value)}))
@@ -134,9 +134,9 @@ def test_secrets_lie_in_their_files_and_nowhere_else(secrets, secret_files, lab)
     ] == []
 
 
-def test_passwords_reach_hosts_as_hashes_only(deployed, secrets, lab):
+def test_passwords_reach_hosts_as_hashes_only(loud, secrets, lab):
     host = lab.host(MACHINE)
     hashes = host.run("grep -rhoE '\\$2[aby]\\$[0-9]{2}\\$[./A-Za-z0-9]{53}' /etc").stdout.split()
     assert len(hashes) == len([name for name in secrets if name.startswith("submission/")])
-    output, argv = deployed
+    output, argv = loud
     assert not [h for h in hashes if h in output + argv]
