@@ -22,6 +22,8 @@ ADMINS = "/etc/mailwright/admins"
 """One empty file for each administrator we made: how a former one is told from a stranger's account."""
 CHRONY = "/etc/chrony/chrony.conf"
 JOURNALD = "/etc/systemd/journald.conf.d/mailwright.conf"
+LOCALE = {12: "/etc/default/locale", 13: "/etc/locale.conf"}
+"""Debian 13 makes the old place a link to the new one at each boot (systemd's tmpfiles.d)."""
 SSHD = "/etc/ssh/sshd_config.d/10-mailwright.conf"
 SUDOERS = "/etc/sudoers.d/mailwright"
 
@@ -146,7 +148,7 @@ def files(ctx: Context[BaseSettings]) -> Needs:
             File("/etc/hostname", f"{host}\n".encode()),
             File("/etc/mailname", f"{fqdn}\n".encode()),
             # Without it PAM complains in the journal at every login; messages stay in English.
-            File("/etc/default/locale", b"LANG=C.UTF-8\n"),
+            File(LOCALE[ctx.machine.debian], b"LANG=C.UTF-8\n"),
             File("/etc/hosts", render("base/hosts.j2", addresses=addresses, fqdn=fqdn, host=host)),
             File("/etc/cloud/cloud.cfg.d/90-mailwright.cfg", render("base/cloud.cfg.j2")),
             File(CHRONY, render("base/chrony.conf.j2", servers=settings.ntp)),

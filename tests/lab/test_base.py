@@ -5,7 +5,7 @@ import subprocess
 import pytest
 
 from mailwright.sshd import validation
-from tests.lab.deploying import changes, deploy
+from tests.lab.deploying import changes, deploy, verify
 from tests.lab.variants import attempt, one_of_each_release, tree_with, variant
 
 SSHD = "/etc/ssh/sshd_config.d/10-mailwright.conf"
@@ -92,3 +92,12 @@ def test_administrators_come_and_go_with_the_fleet_file(pair, lab, fleet):
     deploy(with_ann, *names)
     assert all(is_root_by_sudo(host) for host in pair)
     deploy(fleet(), *names)
+
+
+def test_a_reboot_changes_nothing(pair, fleet):
+    names = [host.name for host in pair]
+    for host in pair:
+        host.restart()
+        host.run("systemctl is-system-running --wait")
+    assert verify(fleet(), *names) == {}
+    assert changes(deploy(fleet(), *names)) == {}
