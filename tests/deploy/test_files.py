@@ -191,6 +191,13 @@ class TestValidation:
         assert "seen" in done.stderr
         assert not Path("/etc/mailwright-test").exists()
 
+    def test_it_sees_nothing_that_a_killed_run_left(self, host, needs):
+        stale = host.root / f"run/mailwright/stage/root{host.path('etc/d/stale.conf')}"
+        stale.parent.mkdir(parents=True)
+        stale.touch()
+        test = f"[ ! -e {{root}}{host.path('etc/d/stale.conf')} ]"
+        assert host.run(apply(everything(needs), test)).returncode == 0
+
     def test_it_cannot_read_on_in_the_script(self, host, needs):
         assert host.run(apply(everything(needs), "! read -r line")).returncode == 0
 

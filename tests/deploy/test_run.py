@@ -171,6 +171,22 @@ def test_a_machine_without_an_answer_fails_alone(pyinfra, pretend):
     assert fine.asked == ["look", "look"]
 
 
+@pytest.mark.parametrize("end", [EOFError(), OSError("reset by peer")])
+def test_a_connection_that_ends_fails_its_machine_alone(pyinfra, pretend, end):
+    cut, fine = pretend(newer={"/etc/mail/0.conf"}), pretend(newer={"/etc/mail/0.conf"})
+    answer = cut.answer
+
+    def cut_off(title, text):
+        if title == "mail: units":
+            raise end
+        return answer(title, text)
+
+    cut.answer = cut_off
+    run = pyinfra([mail()], {"m1": (cut, None), "m2": (fine, None)})
+    assert run.failed == ["m1"]
+    assert run.changed("m2") == ["mail: units"]
+
+
 def test_roles_of_different_machines_keep_their_operations_apart(pyinfra, pretend):
     """pyinfra merges operations that the same line called; ours all come out of one loop."""
     a, b = pretend(newer={"/etc/a/x"}), pretend(newer={"/etc/b/x"})
@@ -225,6 +241,12 @@ def test_a_diff_shows_text_and_hides_secrets(pyinfra, pretend):
     assert "/etc/mail/password: content" in run.log
     assert "password=" not in run.log
     assert machine.asked == ["look", "diff"]
+
+
+def test_a_change_is_shown_once_though_pyinfra_asks_for_it_twice(pyinfra, pretend):
+    machine = pretend(met=False, learns=False)
+    run = pyinfra([mail()], {"m1": (machine, None)}, verbose=1)
+    assert run.log.count("mail: files: /etc/mail/0.conf: new") == 1
 
 
 def test_sudo_is_used_when_the_login_is_not_root(pyinfra, pretend):

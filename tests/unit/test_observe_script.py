@@ -101,10 +101,14 @@ def test_kinds_are_told_apart_and_links_are_not_followed(ask, tmp_path):
 
 
 def test_more_files_than_fit_one_command_are_all_seen(ask, tmp_path):
-    for n in range(900):
-        (tmp_path / str(n)).write_bytes(b"%d" % n)
-    paths = ask(Needs(files=tuple(File(str(tmp_path / str(n)), b"") for n in range(900)))).paths
-    assert sum(p.sha256 is not None for p in paths.values()) >= 900
+    deep = tmp_path.joinpath(*["x" * 200] * 12)
+    deep.mkdir(parents=True)
+    files = [deep / str(n) for n in range(600)]
+    for file in files:
+        file.write_bytes(b"")
+    assert sum(2 * len(str(file)) for file in files) > 2**21  # Linux takes 2 MiB of arguments
+    paths = ask(Needs(files=tuple(File(str(file), b"") for file in files))).paths
+    assert [file for file in files if paths[str(file)].sha256 is None] == []
 
 
 def test_leftovers_and_marks_are_looked_for(ask, tmp_path):
