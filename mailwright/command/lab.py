@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from mailwright.command.console import note, say
-from mailwright.lab import remains
+from mailwright.lab import images, remains
 from mailwright.lab.derive import write_fleet
 from mailwright.lab.lab import Lab
 from mailwright.lab.machine import require_root
@@ -96,6 +96,14 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     return [
         "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows
     ]
+
+
+@app.command()
+def prune() -> None:
+    """Remove cached images that no lab of this machine uses any more."""
+    require_root()
+    for name in images.prune(remains.images_in_use()):
+        say(name)
 
 
 @app.command("list")

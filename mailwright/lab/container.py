@@ -77,12 +77,21 @@ class Container:
     def _stamp(self) -> Path:
         return self.directory / "image"
 
+    @property
+    def _wanted(self) -> str:
+        """What the stamp of a disk says that is made now: its image's layers, topmost first."""
+        return " ".join(layer.name for layer in self.image.layers)
+
+    def _lies_on_wanted(self, stamp: Path) -> bool:
+        """The topmost layer's name decides: its digest is over those below as well."""
+        return stamp.read_text().split()[:1] == [self.image.place.name]
+
     # --- its disk
 
     @property
     def made(self) -> bool:
         """Whether it has a disk, made from the image that is now wanted."""
-        return self._stamp.exists() and self._stamp.read_text() == self.image.place.name
+        return self.has_disk and self._lies_on_wanted(self._stamp)
 
     @property
     def has_disk(self) -> bool:
@@ -97,7 +106,7 @@ class Container:
         mount = ["sh", "-ec", _MOUNTED, "sh", self._overlay(), str(self._root)]
         unpack = ["chroot", str(self._root), "tar", "-C", "/", "--no-overwrite-dir", "-xpf", "-"]
         run([*CONTAINED, *mount, *unpack], stdin=archive_of(seeds), what=f"writing the disk of {self.name}")
-        self._stamp.write_text(self.image.place.name)
+        self._stamp.write_text(self._wanted)
 
     def discard(self) -> None:
         """Remove its disk, keeping its snapshots."""
@@ -128,13 +137,13 @@ class Container:
         place = self._snapshot(label)
         if not place.exists():
             raise LabError(f"{self.name} has no snapshot named {label}")
-        if (place / "image").read_text() != self.image.place.name:
+        if not self._lies_on_wanted(place / "image"):
             raise LabError(f"the snapshot {label} of {self.name} is of an image that is no longer in use")
         self.discard()
         (self.directory / "work").mkdir()
         self._root.mkdir()
         run(["cp", "-a", "--reflink=auto", str(place / "upper"), str(self._upper)])
-        self._stamp.write_text(self.image.place.name)
+        self._stamp.write_text(self._wanted)
 
     @property
     def snapshots(self) -> list[str]:
@@ -165,6 +174,8 @@ class Container:
             self.unit,
             [
                 *("unshare", "--mount", "sh", "-ec", _MOUNTED, "sh", self._overlay(), str(self._root)),
+                # Version 2 of control groups, as Debian has it, though the controller's may be a hybrid.
+                *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
                 *("systemd-nspawn", "--quiet", "--settings=no", "--boot", f"--directory={self._root}"),
                 *(f"--machine={self.lab}-{self.name}", f"--network-bridge={self.bridge}"),
                 # There may be no machined to register with, and the control group is ours already.

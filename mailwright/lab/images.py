@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,9 +158,14 @@ def overlay(lower: tuple[Path, ...], upper: Path, work: Path) -> str:
     return f"lowerdir={':'.join(map(str, lower))},upperdir={upper},workdir={work}"
 
 
-def prune(keep: set[Path]) -> list[Path]:
-    """Remove images that are not in `keep`, and half-built ones; returns what was removed."""
-    gone = [place for place in IMAGES.glob("*") if place not in keep]
+def prune(keep: Collection[str]) -> list[str]:
+    """Remove images whose names are not in `keep`, and what killed builds left; returns their names.
+
+    A build that is under way is waited for.
+    """
+    gone = [
+        place for place in IMAGES.glob("*") if place.name not in keep and not place.name.startswith(".lock")
+    ]
     for place in gone:
         shutil.rmtree(place)
-    return gone
+    return sorted(place.name for place in gone if not place.name.startswith("."))

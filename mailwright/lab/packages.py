@@ -167,7 +167,7 @@ class _Handler(BaseHTTPRequestHandler):
 def serving(cache: Path, archives: Sequence[str]) -> Iterator[str]:
     """A proxy in this process, on the loopback, for as long as the block lasts; gives its URL."""
     server = PackageProxy(("127.0.0.1", 0), cache, archives)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

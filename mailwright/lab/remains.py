@@ -22,6 +22,12 @@ def labs() -> list[str]:
     return sorted(directories | {bridge.removeprefix(network.PREFIX) for bridge in bridges})
 
 
+def images_in_use() -> set[str]:
+    """Names of the images that a disk or a snapshot of any lab lies on, and of their parents."""
+    stamps = [stamp.read_text() for stamp in LABS.glob("*/hosts/**/image")] if LABS.exists() else []
+    return {name for stamp in stamps for name in stamp.split()}
+
+
 def stop(lab: str) -> None:
     """End every process of a lab at once, and remove what they leave outside of its directory."""
     units = processes.units(unit_prefix(lab))
