@@ -110,9 +110,10 @@ def checks(ctx: Context[DovecotSettings]) -> Iterable[Check]:
 
     yield Check(
         "the authentication socket answers",
-        # perl-base is essential on Debian; the daemon greets first and ends its greeting with DONE.
+        # perl-base is essential on Debian. The client's half of the handshake (2.4 waits for it) and then
+        # the server's, which ends with DONE.
         f'timeout 5 perl -MIO::Socket::UNIX -e \'$s = IO::Socket::UNIX->new(Peer => "{SOCKET}") or die $!;'
-        " while (<$s>) { print; last if /^DONE/ }'",
+        ' syswrite $s, "VERSION\\t1\\t2\\nCPID\\t$$\\n"; while (<$s>) { print; last if /^DONE/ }\'',
         answers,
         "systemctl restart dovecot",
     )
