@@ -163,9 +163,10 @@ def prune(keep: Collection[str]) -> list[str]:
 
     A build that is under way is waited for.
     """
-    gone = [
-        place for place in IMAGES.glob("*") if place.name not in keep and not place.name.startswith(".lock")
-    ]
+    gone = [p for p in IMAGES.glob("*") if p.name not in keep and not p.name.startswith(".lock-")]
     for place in gone:
-        shutil.rmtree(place)
+        half = place.name.startswith(".half-")
+        recipe = place.name.removeprefix(".half-") if half else place.name.rpartition("-")[0]
+        with exclusive(IMAGES / f".lock-{recipe}"):
+            shutil.rmtree(place, ignore_errors=half)
     return sorted(place.name for place in gone if not place.name.startswith("."))

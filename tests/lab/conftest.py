@@ -1,8 +1,8 @@
 """The lab that tests share: the fleet of inventory/lab.yaml under a name and in networks of its own.
 
 It is made anew for a session and destroyed after it. With MAILWRIGHT_KEEP_LAB=1 it stays, and the next
-session goes on with it: `mailwright lab list`, `mailwright lab ssh out1 --fleet FILE` (the path is printed).
-With `--fleet FILE` the tests use the lab of that file, as it is, and leave it running.
+session goes on with it: `mailwright lab ssh out1 --fleet /var/tmp/mailwright-tests/test1.yaml`. Two sessions
+on one machine need two numbers: MAILWRIGHT_LAB_NUMBER=2 (default 1) is `test2` in 198.18.2.0/24.
 """
 
 import os
@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from mailwright.lab import remains
 from mailwright.lab.derive import write_fleet
 from mailwright.lab.lab import Lab
 from mailwright.lab.progress import Progress
@@ -23,7 +22,6 @@ from tests.lab.proofs import evidence, pytest_addoption, pytest_collection_modif
 __all__ = ["evidence", "pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
 
 FLEET = Path(__file__).parents[2] / "inventory" / "lab.yaml"
-KEEP = "MAILWRIGHT_KEEP_LAB"
 
 
 def section(name, number):
@@ -33,21 +31,16 @@ def section(name, number):
 
 
 @pytest.fixture(scope="session")
-def lab(request, tmp_path_factory):
+def lab(tmp_path_factory):
     """The shared lab, up. A test that changes a host leaves it as it found it, or resets it."""
-    if given := request.config.getoption("--fleet"):
-        made = Lab.open(given)
-        made.up(Progress(Console(stderr=True)))
-        yield made
-        return
-    folder = Path("/var/tmp/mailwright-tests") if os.environ.get(KEEP) else None
-    file = write_fleet(FLEET, section("test", 1), folder or tmp_path_factory.mktemp("inventory"))
-    made = Lab.open(file)
-    if not folder and "test" in remains.labs():  # left behind by a session that was killed
-        made.destroy()
+    keep, number = os.environ.get("MAILWRIGHT_KEEP_LAB"), int(os.environ.get("MAILWRIGHT_LAB_NUMBER", "1"))
+    folder = Path("/var/tmp/mailwright-tests") if keep else tmp_path_factory.mktemp("inventory")
+    made = Lab.open(write_fleet(FLEET, section(f"test{number}", number), folder))
+    if not keep:
+        made.destroy()  # left behind by a session that was killed
     made.up(Progress(Console(stderr=True)))
     yield made
-    if not folder:
+    if not keep:
         made.destroy()
 
 
