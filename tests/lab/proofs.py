@@ -71,12 +71,13 @@ class Proofs:
         self.left[sentence] -= 1
         if not self.left[sentence]:
             word = "[red]not proved[/]" if self.failed[sentence] else "[green]proved[/]"
-            self.console.print(f"{word}  {sentence}")
+            ways = sum(1 for told in self.sentences.values() if told == sentence)
+            self.console.print(f"{word}  {sentence}" + (f" ({ways} ways)" if ways > 1 else ""))
             for seen in dict.fromkeys(self.seen[sentence]):
                 self.console.print(f"        {seen}", markup=False, style="dim")
 
     def pytest_sessionfinish(self):
         sentences = set(self.sentences.values())
-        wrong = sum(1 for sentence in self.failed if self.failed[sentence])
-        text = f"{len(sentences) - wrong} of {len(sentences)} proved in {time.monotonic() - self.began:.0f} s"
+        proved = [sentence for sentence in sentences if not self.left[sentence] and not self.failed[sentence]]
+        text = f"{len(proved)} of {len(sentences)} proved in {time.monotonic() - self.began:.0f} s"
         self.console.print(f"\n{text}, by {len(self.sentences)} tests", markup=False)

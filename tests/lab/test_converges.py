@@ -19,6 +19,7 @@ def inventory(deployed):
     return deployed.plan.file
 
 
+@pytest.mark.proof("a second deploy changes nothing, on Debian 12 and 13")
 def test_a_second_deploy_changes_nothing(inventory, lab):
     results = deploy(inventory)
     assert changes(results) == {}
@@ -28,6 +29,7 @@ def test_a_second_deploy_changes_nothing(inventory, lab):
     )
 
 
+@pytest.mark.proof("a second plan is empty, for machines and zones")
 def test_a_second_plan_is_empty_for_machines_and_zones(inventory, lab):
     done = mailwright("plan", "--json", inventory)
     assert done.returncode == 0, done.stdout

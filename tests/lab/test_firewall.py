@@ -50,6 +50,7 @@ def _state(host):
     return host.run(f"cat {RULES}; nft --stateless --terse list table inet mailwright").require().stdout
 
 
+@pytest.mark.proof("a ruleset that cuts SSH off is rolled back by the machine itself, and the run says so")
 def test_a_ruleset_that_cuts_ssh_is_rolled_back_and_the_run_says_so(pair, fleet):
     before = {host.name: _state(host) for host in pair}
     status, said = attempt(fleet(_shut_out), pair)

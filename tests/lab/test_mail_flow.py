@@ -63,8 +63,11 @@ def only(lab):
 WAYS = [(n, login, p, f) for n in ("out1", "out2") for login in LOGINS for p in (587, 465) for f in (4, 6)]
 
 
+@pytest.mark.proof(
+    "a submitted message passes spf, dkim (twice) and dmarc at the provider, and dkimpy agrees"
+)
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: "-".join(map(str, way)))
-def test_a_submitted_message_is_believed(lab, site, submit, only, way):
+def test_a_submitted_message_is_believed(lab, site, submit, only, way, evidence):
     name, login, port, family = way
     machine = site.fleet.machine(name)
     token = uuid.uuid4().hex
@@ -77,6 +80,7 @@ def test_a_submitted_message_is_believed(lab, site, submit, only, way):
     assert message.results("dkim") == ["pass", "pass"]
     assert message.results("dmarc") == ["pass"]
     assert dkimpy_verdicts(message.raw, lab.ns) == {"rsa-sha256": True, "ed25519-sha256": True}
+    evidence(f"{name} over IPv{family}: spf=pass dkim=pass (rsa) dkim=pass (ed25519) dmarc=pass")
     # HELO, PTR and the address of the fleet file agree, over the IP version it went out by.
     address = str(machine.ipv4) if family == 4 else f"IPv6:{machine.ipv6}"
     host = machine.fqdn.bare
@@ -85,6 +89,7 @@ def test_a_submitted_message_is_believed(lab, site, submit, only, way):
     )
 
 
+@pytest.mark.proof("who submitted a message, and from where, is told to nobody")
 @pytest.mark.parametrize("name", ["out1", "out2"])
 def test_who_submitted_it_and_from_where_is_told_to_nobody(lab, site, submit, name):
     token = uuid.uuid4().hex
@@ -119,8 +124,9 @@ def test_a_header_added_on_the_way_breaks_the_signatures(lab, site, submit):
         assert set(dkimpy_verdicts(header + raw, lab.ns).values()) == {False}
 
 
+@pytest.mark.proof("the provider refuses a stranger's mail that claims to be from our domains")
 @pytest.mark.parametrize(("login", "sender"), LOGINS.items())
-def test_a_forgery_of_ours_is_refused_by_the_provider(lab, site, login, sender):  # noqa: ARG001
+def test_a_forgery_of_ours_is_refused_by_the_provider(lab, site, login, sender, evidence):  # noqa: ARG001
     token = uuid.uuid4().hex
     body = f"From: Somebody <{sender}>\r\nTo: anna@mailbox.example\r\nSubject: {token}\r\n\r\nhello"
     said = talk(
@@ -131,9 +137,11 @@ def test_a_forgery_of_ours_is_refused_by_the_provider(lab, site, login, sender):
         *transaction(sender, "anna@mailbox.example", body=body),
     )
     assert refusal(said).code in (550, 554), said
+    evidence(f"{sender}: {refusal(said)}")
     assert [m for m in lab.mailbox.messages("anna") if m.subject == token] == []
 
 
+@pytest.mark.proof("a login cannot have mail signed under an address that is another's")
 @pytest.mark.parametrize("name", ["out1", "out2"])
 @pytest.mark.parametrize(
     "author",
@@ -174,6 +182,7 @@ def _kept(host, domain, name, token):
     ).stdout.split()
 
 
+@pytest.mark.proof("bounces come back, to every sender address, over IPv4 and IPv6")
 @pytest.mark.parametrize("family", [4, 6])
 def test_bounces_come_back_to_every_sender_address(lab, site, family):
     for host, machine in _mx(site, lab):

@@ -37,7 +37,10 @@ def site(lab):
     return load_site(lab.plan.file, ROLES)
 
 
-def test_the_world_reaches_the_public_ports_and_no_others(lab, site):
+@pytest.mark.proof(
+    "the world reaches the ports that needs declare public and no others, of all 65535, over IPv4 and IPv6"
+)
+def test_the_world_reaches_the_public_ports_and_no_others(lab, site, evidence):
     expected = {
         str(address): {
             port.number
@@ -53,6 +56,9 @@ def test_the_world_reaches_the_public_ports_and_no_others(lab, site):
     # The name server has no firewall: what is found there proves that the scan finds what is open.
     assert [53 in found.pop(str(address)) for address in name_server] == [True, True]
     assert found == expected
+    for machine in site.fleet.machines:
+        ports = found[str(machine.addresses[0])]
+        evidence(f"{machine.name}: {', '.join(map(str, sorted(ports))) or 'none'}")
 
 
 def test_the_operators_network_reaches_ssh(lab, site):

@@ -93,6 +93,7 @@ def test_the_search_finds_what_it_looks_for(secrets):
         assert name in leaks(base64.b64encode(b"PASSWORD " + line.encode() + b" and more").decode(), secrets)
 
 
+@pytest.mark.proof("no secret shows in arguments, in the loudest output with diffs, or in logs")
 def test_no_process_has_a_secret_among_its_arguments(loud, secrets):
     _, argv = loud
     assert CONTROL in argv, "the watcher is blind"
@@ -103,12 +104,14 @@ def test_no_process_has_a_secret_among_its_arguments(loud, secrets):
     assert leaks(argv, secrets) == []
 
 
+@pytest.mark.proof("no secret shows in arguments, in the loudest output with diffs, or in logs")
 def test_the_loudest_output_shows_no_secret(loud, secrets):
     output, _ = loud
     assert "/etc/postfix/main.cf" in output, "the diffs are missing"
     assert leaks(output, secrets) == []
 
 
+@pytest.mark.proof("no secret shows in arguments, in the loudest output with diffs, or in logs")
 @pytest.mark.usefixtures("loud")
 def test_no_log_of_the_host_holds_a_secret(secrets, lab):
     journal = lab.host(MACHINE).run(
