@@ -81,6 +81,11 @@ def _arguments():
                 continue
 
 
+def _locked():
+    """Inodes of the disks that systemd-nspawn has lock files for."""
+    return {int(p.name.rpartition(":")[2]) for p in Path("/run/systemd/nspawn/locks").glob("inode-*")}
+
+
 def nothing(name):
     return {kind: [] for kind in traces(name)}
 
@@ -107,12 +112,16 @@ def test_down_stops_everything_and_keeps_the_disks(fleet):
 
 
 def test_destroy_leaves_nothing_even_of_a_lab_without_its_fleet_file(fleet):
-    Lab.open(fleet).up()
+    lab = Lab.open(fleet)
+    lab.up()
     assert all(traces(NAME)[kind] for kind in ("processes", "interfaces", "files", "control groups"))
+    disks = {(host.container.directory / "upper").stat().st_ino for host in lab.hosts}
+    assert _locked() >= disks
     fleet.unlink()
     done = mailwright("lab", "destroy", "--name", NAME)
     assert done.returncode == 0, done.stderr
     assert traces(NAME) == nothing(NAME)
+    assert not _locked() & disks
 
 
 def test_two_labs_live_side_by_side_and_one_goes_alone(fleet, tmp_path):
