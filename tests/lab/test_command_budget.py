@@ -12,10 +12,11 @@ from tests.lab.deploying import changes, deploy
 MACHINES = 10
 BUDGET = 25
 
-# sshd tells of each command and subsystem it starts; the first file that sets a thing wins.
+# sshd tells of each command and subsystem it starts (Debian 13: its child does); the first file that sets
+# a thing wins.
 TALK = "echo 'LogLevel VERBOSE' >/etc/ssh/sshd_config.d/00-count.conf && systemctl reload ssh"
 HUSH = "rm /etc/ssh/sshd_config.d/00-count.conf && systemctl reload ssh"
-COUNT = "journalctl --unit=ssh --after-cursor='{}' --output=cat | grep -c '^Starting session: '"
+COUNT = "journalctl -t sshd -t sshd-session --after-cursor='{}' --output=cat | grep -c '^Starting session: '"
 CURSOR = "journalctl --show-cursor --lines=0 | sed -n 's/^-- cursor: //p'"
 
 

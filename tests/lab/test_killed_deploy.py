@@ -42,13 +42,14 @@ def kill_somewhere(argv, choose):
 
 @pytest.mark.proof("a deploy that is killed over a bare machine is healed by the next one")
 @pytest.mark.parametrize("round_", range(KILLS))
-def test_the_next_run_heals_a_killed_one(lab, round_, evidence):
+def test_the_next_run_heals_a_killed_one(deployed, round_, evidence):
     choose = random.Random(SEED + round_)  # noqa: S311 - to be repeated, not to be secret
     machine = MACHINES[round_ % len(MACHINES)]
-    lab.reset([machine])
-    point = kill_somewhere(pyinfra_command(lab.plan.file, "-y", "--limit", machine), choose)
+    inventory = deployed.plan.file
+    deployed.reset([machine])
+    point = kill_somewhere(pyinfra_command(inventory, "-y", "--limit", machine), choose)
     evidence(f"{machine} killed {point}")
     print(f"MAILWRIGHT_SEED={SEED} round {round_}: {machine} killed {point}")  # noqa: T201 - to repeat it
-    deploy(lab.plan.file, machine)
-    assert verify(lab.plan.file, machine) == {}, point  # units on the new configuration included
-    assert changes(deploy(lab.plan.file, machine)) == {}, point
+    deploy(inventory, machine)
+    assert verify(inventory, machine) == {}, point  # units on the new configuration included
+    assert changes(deploy(inventory, machine)) == {}, point

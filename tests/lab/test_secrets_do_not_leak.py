@@ -62,16 +62,16 @@ def secret_files(lab):
 
 
 @pytest.fixture(scope="module")
-def loud(lab, tmp_path_factory):
+def loud(deployed, tmp_path_factory):
     """A bare machine, deployed as loudly as pyinfra can: the output, and all arguments seen meanwhile."""
-    lab.reset([MACHINE])
+    deployed.reset([MACHINE])
     file = tmp_path_factory.mktemp("watch") / "argv"
     with file.open("wb") as out, subprocess.Popen([sys.executable, "-c", WATCHER], stdout=out) as watcher:
         try:
-            argv = pyinfra_command(lab.plan.file, "-y", "-vvv", "--debug", "--diff", "--limit", MACHINE)
+            argv = pyinfra_command(deployed.plan.file, "-y", "-vvv", "--debug", "--diff", "--limit", MACHINE)
             done = run(argv)
-            lab.host(MACHINE).run(["sh", "-c", "sleep 0.3", CONTROL]).require()
-            wrong = verify(lab.plan.file, MACHINE)
+            deployed.host(MACHINE).run(["sh", "-c", "sleep 0.3", CONTROL]).require()
+            wrong = verify(deployed.plan.file, MACHINE)
         finally:
             watcher.kill()
     assert done.returncode == 0, done.stderr[-4000:]
