@@ -20,7 +20,7 @@ class Archive(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/debian"
         self.asked = []
         self.cut = False
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
 
 class _Handler(BaseHTTPRequestHandler):
