@@ -67,10 +67,11 @@ def dkimpy_verdicts(raw, ns):
     return found
 
 
-def listening(site, lab, port):
-    """The lab's hosts whose needs open a port to the world, with their machines."""
-    return [
-        (lab.host(machine.name), machine)
-        for machine in site.fleet.machines
-        if any(p.number == port and p.audience == "public" for p in site.plan(machine).merged.ports)
-    ]
+def doors(site, lab):
+    """Port to the lab's hosts whose needs open it to the world, with their machines."""
+    found = {}
+    for machine in site.fleet.machines:
+        for port in site.plan(machine).merged.ports:
+            if port.audience == "public":
+                found.setdefault(port.number, []).append((lab.host(machine.name), machine))
+    return found

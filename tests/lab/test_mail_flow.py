@@ -6,7 +6,7 @@ import uuid
 import pytest
 
 from mailwright.command.inventory import open_site
-from tests.lab.mailing import auth_plain, dkimpy_verdicts, listening, refusal, talk, transaction
+from tests.lab.mailing import auth_plain, dkimpy_verdicts, doors, refusal, talk, transaction
 
 LOGINS = {"newsletter": "bounces+42@brightpost.example", "shop": "orders@parcelnote.example"}
 MAILBOX_MX = "mailbox"
@@ -172,10 +172,6 @@ def test_a_login_may_write_as_any_address_of_its_own(site, submit, author):
 # --- what comes back
 
 
-def _mx(site, lab):
-    return listening(site, lab, 25)
-
-
 def _kept(host, domain, name, token):
     return host.run(
         f"grep -rl {token} /srv/mail/{domain}/{name}/new /srv/mail/{domain}/{name}/cur"
@@ -185,7 +181,7 @@ def _kept(host, domain, name, token):
 @pytest.mark.proof("bounces come back, to every sender address, over IPv4 and IPv6")
 @pytest.mark.parametrize("family", [4, 6])
 def test_bounces_come_back_to_every_sender_address(lab, site, family):
-    for host, machine in _mx(site, lab):
+    for host, machine in doors(site, lab)[25]:
         for to, name in (
             ("bounces+17@brightpost.example", "bounces"),
             ("orders@parcelnote.example", "orders"),
@@ -216,7 +212,7 @@ def _write_to(lab, machine, to, author, token):
 @pytest.mark.parametrize("name", ["postmaster", "abuse"])
 def test_mail_to_those_in_charge_reaches_the_owner(lab, site, name):
     owner = site.fleet.owner.postmaster.partition("@")[0]
-    for _, machine in _mx(site, lab):
+    for _, machine in doors(site, lab)[25]:
         for domain in site.fleet.mail_for(machine.name):
             token = uuid.uuid4().hex
             reply = _write_to(lab, machine, f"{name}@{domain.name.bare}", "anna@outside.example", token)
@@ -227,7 +223,7 @@ def test_mail_to_those_in_charge_reaches_the_owner(lab, site, name):
 
 def test_what_the_owner_s_provider_refuses_comes_back_to_us_and_not_to_whoever_is_named(lab, site):
     # A forwarded message without a signature: its author's domain asks to have it rejected.
-    for host, machine in _mx(site, lab):
+    for host, machine in doors(site, lab)[25]:
         token = uuid.uuid4().hex
         reply = _write_to(lab, machine, "abuse@brightpost.example", "anna@mailbox.example", token)
         assert reply.code == 250, reply
