@@ -9,8 +9,9 @@ from mailwright.model.fleet import Machine
 from mailwright.model.role import Check, Result
 
 # Postfix's own check says little: it exits 0 for a parameter that nobody knows, or a table that is not
-# there. So whatever a tool has to complain of counts. smtpd -S reads the configuration as the servers
-# on the ports will and parses every restriction list; postmap reads every table.
+# there. So whatever a tool has to complain of counts. smtpd -S reads the configuration as the servers on
+# the ports will; postmap reads every table. A restriction's name is looked at only when a client is to be
+# restricted, so each must be among the words that the program holds.
 VALIDATE = r"""
 c={root}/etc/postfix
 d=$(postconf -c $c -h daemon_directory) || exit 1
@@ -20,6 +21,10 @@ complaints=$({
   postconf -c $c -P >/dev/null
   for program in $(postconf -c $c -M | awk '{ print $8 }' | sort -u); do
     [ -x "$d/$program" ] || echo "master.cf: there is no program $program"
+  done
+  for word in $({ postconf -c $c -nx; postconf -c $c -Px; } |
+    grep -owE '(permit|reject|defer|check|warn|sleep)[a-z_]*' | sort -u); do
+    grep -qawF "$word" "$d/smtpd" || echo "smtpd knows no restriction $word"
   done
   for table in texthash:$c/aliases texthash:$c/virtual texthash:$c/mailboxes texthash:$c/senders \
     texthash:$c/forged cidr:$c/fleet.cidr regexp:$c/submission_headers; do
