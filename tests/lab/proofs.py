@@ -19,6 +19,7 @@ def pytest_addoption(parser):
     group.addoption("--fleet", metavar="FILE", help="Use the lab of this fleet file, and leave it running.")
 
 
+@pytest.hookimpl(trylast=True)  # after pytest's own reporter is there to be replaced
 def pytest_configure(config):
     config.addinivalue_line("markers", "proof(sentence): what `make lab` may say once the test has passed")
     if config.getoption("--prove"):
