@@ -103,11 +103,8 @@ class Reporter:
         counts = ", ".join(
             f"{machine.counts[o]} {o}" for o in ("ok", "failed", "unknown", "skipped") if machine.counts[o]
         )
-        width = max(map(len, self.machines))
-        self.console.print(
-            Text(f"{name:{width}}  {machine.verdict:8}", style=_STYLES[machine.verdict]), end=""
-        )
-        self.console.print(f"  {counts}  {self._seconds()}")
+        verdict = (f"{name:{max(map(len, self.machines))}}  {machine.verdict:8}", _STYLES[machine.verdict])
+        self.console.print(Text.assemble(verdict, f"  {counts}  {self._seconds()}"))
 
     def _show(self) -> None:
         waiting = [name for name, machine in self.machines.items() if machine.left]
