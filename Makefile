@@ -26,7 +26,7 @@ $(VENV)/.ready: pyproject.toml
 
 lab: setup ## boot the lab, publish its zones, provision it and print what was proved
 	@$(ROOT) mailwright lab up
-	@$(ROOT) mailwright dns apply inventory/lab.py
+	@$(ROOT) mailwright dns apply --yes inventory/lab.py
 	@$(ROOT) pyinfra -y inventory/lab.py deploy.py
 	@$(ROOT) mailwright verify inventory/lab.py
 	@$(ROOT) python -m pytest tests/lab --prove --fleet inventory/lab.yaml

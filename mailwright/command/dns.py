@@ -75,8 +75,12 @@ def apply(
     deadline: Annotated[
         float, typer.Option(min=0, help="Seconds for every authoritative server to serve it.")
     ] = DEADLINE,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Publish, and see that every authoritative server has it. Exit status: 0 or 1."""
+    """Show the plan, ask, publish, and see that every authoritative server has it. Exit status: 0 or 1.
+
+    A saved plan (--plan) has been read before, and is not asked about.
+    """
     if plan_file and (only or adopt or allow):
         raise DnsError("--plan holds its own --only, --adopt and --allow")
     site = open_site(inventory)
@@ -88,6 +92,8 @@ def apply(
     if expected and plans.digest != expected:
         raise DnsError(f"{plan_file}: the world or the fleet has changed since; plan again")
     _show(plans, as_json=False)
+    if plans.changed and not (plans.blocked or plan_file or yes):
+        typer.confirm("Do this?", abort=True, err=True)
     if plans.blocked or plans.changed:
         apply_plans(site, plans, deadline, note)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from ipaddress import ip_address
 from pathlib import Path
@@ -70,7 +71,15 @@ class Fleet:
         self.file, self.environ, self.capsys = file, environ, capsys
 
     def dns(self, *arguments: str) -> tuple[int, str]:
-        status = run(["dns", arguments[0], str(self.file), *arguments[1:]])
+        consent = ["--yes"] if arguments[0] == "apply" and "--plan" not in arguments else []
+        status = run(["dns", arguments[0], str(self.file), *consent, *arguments[1:]])
+        out, err = self.capsys.readouterr()
+        return status, out + err
+
+    def dns_unasked(self, answer: str, monkeypatch) -> tuple[int, str]:
+        """Run `dns apply` without --yes, the answer on standard input."""
+        monkeypatch.setattr("sys.stdin", io.StringIO(answer))
+        status = run(["dns", "apply", str(self.file)])
         out, err = self.capsys.readouterr()
         return status, out + err
 
@@ -124,6 +133,17 @@ def test_plan_apply_and_a_second_plan_that_is_empty(fleet, knot):
     assert values(knot, "parcelnote.example.", "parcelnote.example.", "MX") == {"0 ."}
     reverse = "100.51.198.in-addr.arpa."
     assert values(knot, reverse, f"21.{reverse}", "PTR") == {f"mx1.{apex}"}
+
+
+def test_nothing_is_published_without_consent(fleet, monkeypatch):
+    status, out = fleet.dns_unasked("n\n", monkeypatch)
+    assert status != 0
+    assert "Do this?" in out
+    assert fleet.dns("plan")[0] == 2
+    assert fleet.dns_unasked("y\n", monkeypatch)[0] == 0
+    assert fleet.dns("plan")[0] == 0
+    status, out = fleet.dns_unasked("", monkeypatch)
+    assert (status, "Do this?" in out) == (0, False)
 
 
 def test_what_no_zone_of_ours_holds_is_shown_for_publishing_by_hand(fleet):
