@@ -19,9 +19,9 @@ def fleet(lab, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pair(lab, fleet):
-    """Two hosts as the fleet file says, a Debian 12 and a Debian 13."""
-    hosts = one_of_each_release(lab)
+def pair(deployed, fleet):
+    """Two hosts as the fleet file says, a Debian 12 and a Debian 13, their zones published."""
+    hosts = one_of_each_release(deployed)
     deploy(fleet(), *(host.name for host in hosts))
     return hosts
 

@@ -1,6 +1,7 @@
 """Deploys of the lab's fleet with something changed in it: in the fleet file, or in a template."""
 
 import os
+import re
 import shutil
 import subprocess
 
@@ -55,10 +56,13 @@ def start(inventory, hosts, tree=ROOT):
 
 
 def attempt(inventory, hosts, tree=ROOT):
-    """Run pyinfra over some hosts; returns its exit status and everything it said."""
+    """Run pyinfra over some hosts; returns its exit status and everything it said.
+
+    The blanks that align what hosts with names of several lengths say are left out.
+    """
     process = start(inventory, hosts, tree)
     out, err = process.communicate(timeout=900)
-    return process.returncode, out + err
+    return process.returncode, re.sub(r"(\[[\w-]+\]) +", r"\1 ", out + err)
 
 
 def one_of_each_release(lab):
