@@ -250,11 +250,11 @@ def assert_nothing_was_smuggled(open_doors, found, token):
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_no_misspelt_end_of_data_lets_a_second_message_in(lab, open_doors, everywhere, end):
+def test_no_misspelt_end_of_data_lets_a_second_message_in(open_doors, everywhere, end):
     token = uuid.uuid4().hex
     sender = "stranger@outside.example"
     words = [*transaction(sender, OURS)[:3], smuggle(ENDS[end], sender, token)]
-    assert_nothing_was_smuggled(lab, open_doors, everywhere(25, EHLO, *words), token)
+    assert_nothing_was_smuggled(open_doors, everywhere(25, EHLO, *words), token)
 
 
 @pytest.mark.parametrize("end", ENDS)
