@@ -29,7 +29,7 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 	@$(ROOT) mailwright dns apply --yes inventory/lab.py
 	@$(ROOT) pyinfra -y inventory/lab.py deploy.py
 	@$(ROOT) mailwright verify inventory/lab.py
-	@$(ROOT) python -m pytest tests/lab --prove --fleet inventory/lab.yaml
+	@$(ROOT) env MAILWRIGHT_KILLS=1 python -m pytest tests/lab --prove --fleet inventory/lab.yaml
 
 test: setup check daemons ## every test, the real fleet included (root, under 40 minutes)
 	@$(ROOT) python -m pytest tests/dns tests/deploy tests/lab
