@@ -31,14 +31,15 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 	@$(ROOT) mailwright verify inventory/lab.py
 	@$(ROOT) env MAILWRIGHT_KILLS=1 python -m pytest tests/lab --prove --fleet inventory/lab.yaml
 
-test: setup check daemons ## every test, the real fleet included (root, under 40 minutes)
+test: setup daemons check ## every test, the real fleet included (root, under 40 minutes)
 	@$(ROOT) python -m pytest tests/dns tests/deploy tests/lab
 
-# The name server that providers are tested against. Installing it must not leave it running.
+# The name server that providers are tested against (installing it must not leave it running), and the
+# interpreter of the signing policy.
 daemons:
-	@command -v knotd /usr/sbin/knotd >/dev/null || { \
+	@PATH="$$PATH:/usr/sbin"; { command -v knotd && command -v lua5.1; } >/dev/null || { \
 		$(SUDO) ln -sf /dev/null /etc/systemd/system/knot.service; \
-		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends knot; }
+		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends knot lua5.1; }
 
 check: setup lint ## lint, types and unit tests: seconds, no root
 	@$(BIN)/python -m pytest -q tests/unit -n auto
