@@ -31,7 +31,8 @@ PAGE_TEXT = """\
 Written by `make bench`. Every tool runs in turn within one run, on the same machines, so the ratios hold
 where the seconds do not.
 
-Last run: {day}, {rounds} counted rounds, {cores} processors, Python {python}, lab hosts {hosts}.
+Last run: {day}, {rounds} counted rounds, {cores} processors, load average {load} before it, Python {python},
+lab hosts {hosts}.
 
 ## A deploy with nothing to change
 
@@ -56,6 +57,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=5, help="counted runs of each tool")
     options.add_argument("--keep", action="store_true", help="leave the lab running")
     chosen = options.parse_args()
+    load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="mailwright-bench-") as folder:
         fleet = write_fleet(ROOT / "inventory" / "lab.yaml", NETWORKS, Path(folder))
         lab = Lab.open(fleet)
@@ -68,7 +70,7 @@ def main() -> None:
                 converge.contenders(site, fleet.with_suffix(".py"), ansible), chosen.rounds
             )
             rates = signing.measure(lab, chosen.rounds)
-            PAGE.write_text(_page(site.fleet.machines, seconds, rates, chosen.rounds))
+            PAGE.write_text(_page(site.fleet.machines, seconds, rates, chosen.rounds, load))
             print(f"wrote {PAGE.relative_to(ROOT)}")
         finally:
             if not chosen.keep:
@@ -87,12 +89,17 @@ def _deploy(lab: Lab, fleet: Path) -> None:
 
 
 def _page(
-    machines: Sequence[Machine], seconds: dict[str, list[float]], rates: dict[str, list[float]], rounds: int
+    machines: Sequence[Machine],
+    seconds: dict[str, list[float]],
+    rates: dict[str, list[float]],
+    rounds: int,
+    load: float,
 ) -> str:
     return PAGE_TEXT.format(
         day=f"{datetime.now(UTC):%Y-%m-%d}",
         rounds=rounds,
         cores=os.cpu_count(),
+        load=f"{load:.1f}",
         python=platform.python_version(),
         hosts=", ".join(f"{m.name} Debian {m.debian}" for m in machines),
         converging="\n".join(converge.table(seconds)),
