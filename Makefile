@@ -34,12 +34,14 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 test: setup daemons check ## every test, the real fleet included (root, under 40 minutes)
 	@$(ROOT) python -m pytest tests/dns tests/deploy tests/lab
 
-# The name server that providers are tested against (installing it must not leave it running), and the
+# The name servers that providers are tested against (installing them must not leave them running), and the
 # interpreter of the signing policy.
 daemons:
-	@PATH="$$PATH:/usr/sbin"; { command -v knotd && command -v lua5.1; } >/dev/null || { \
-		$(SUDO) ln -sf /dev/null /etc/systemd/system/knot.service; \
-		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends knot lua5.1; }
+	@PATH="$$PATH:/usr/sbin"; for each in knotd named pdns_server lua5.1; do command -v $$each || missing=1; done >/dev/null; \
+	test -z "$$missing" || { \
+		for each in knot named bind9 pdns; do $(SUDO) ln -sf /dev/null /etc/systemd/system/$$each.service; done; \
+		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			knot lua5.1 bind9 pdns-server pdns-backend-sqlite3; }
 
 check: setup lint ## lint, types and unit tests: seconds, no root
 	@$(BIN)/python -m pytest -q tests/unit -n auto

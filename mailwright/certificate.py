@@ -10,7 +10,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
-from mailwright.model.fleet import DnsName
+from mailwright.model.names import DnsName
 
 
 def faults(chain: bytes, key: bytes, names: Iterable[str], now: datetime) -> list[str]:

@@ -13,9 +13,9 @@ from maildns.plan import ZonePlan, plan_zone
 from maildns.planfile import Choices, digest
 from maildns.provider import Provider, Snapshot
 from maildns.records import RrKey, RRset
-from maildns.rfc2136 import Rfc2136
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
+from mailwright.providers import provider_of
 from mailwright.world import World
 from mailwright.zones import Zone, Zones, desired
 
@@ -119,13 +119,6 @@ def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say =
 
 def _keys(plan: ZonePlan) -> frozenset[RrKey]:
     return frozenset(change.key for change in plan.changes)
-
-
-def provider_of(site: Site, name: str) -> Provider:
-    """The provider that the fleet file calls `name`."""
-    where = site.fleet.providers[name]
-    key = site.secrets.get(where.key)
-    return Rfc2136(str(where.server), where.key_name, key, port=where.port, algorithm=where.algorithm)
 
 
 @contextmanager

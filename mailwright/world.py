@@ -10,6 +10,7 @@ import dns.resolver
 from maildns.authority import AskError, Server, servers_of
 from maildns.names import longest_zone
 from mailwright.model.fleet import Fleet
+from mailwright.model.providers import Rfc2136
 from mailwright.zones import zone_providers
 
 LIFETIME = 5.0
@@ -19,7 +20,7 @@ LIFETIME = 5.0
 class World:
     """Finds authoritative servers and remembers them.
 
-    Zones that a provider of the fleet holds are asked at that provider first. For all others, and
+    Zones on a server that takes our updates are asked at that server first. For all others, and
     for host names, the operator's resolver is asked; a lab has only its own servers.
     """
 
@@ -31,7 +32,7 @@ class World:
         self._resolver = dns.resolver.Resolver(configure=fleet.lab is None)
         self._resolver.lifetime = LIFETIME
         if fleet.lab is not None:
-            providers = fleet.providers.values()
+            providers = (p for p in fleet.providers.values() if isinstance(p, Rfc2136))
             self._resolver.nameservers = [
                 dns.nameserver.Do53Nameserver(str(p.server), p.port) for p in providers
             ]
@@ -73,9 +74,8 @@ class World:
         return self._servers[zone]
 
     def _first(self, zone: str) -> Server:
-        provider = self._zones.get(zone)
-        if provider:
-            where = self._fleet.providers[provider]
+        where = self._fleet.providers.get(self._zones.get(zone) or "")
+        if isinstance(where, Rfc2136):
             return Server(str(where.server), str(where.server), where.port)
         try:
             names = sorted(str(rdata.target) for rdata in self._resolver.resolve(zone, "NS"))

@@ -16,8 +16,9 @@ from maildns.hosts import address, mx, null_mx, pointer
 from maildns.names import longest_zone
 from maildns.records import Entry, RRset, collect
 from maildns.spf import NOBODY, Spf
+from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError
-from mailwright.model.fleet import Domain, Fleet, Machine
+from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.secrets import Secrets
 from mailwright.model.site import Site
 

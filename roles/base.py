@@ -12,7 +12,7 @@ from pydantic import AfterValidator, Field
 
 from mailwright.converge import operations as op
 from mailwright.model.errors import FleetError
-from mailwright.model.fleet import DnsName
+from mailwright.model.names import DnsName
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Sysctl, Unit, User
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render

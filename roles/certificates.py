@@ -12,7 +12,7 @@ from pydantic import Field
 from mailwright.certificate import faults
 from mailwright.converge import operations as op
 from mailwright.model.errors import SecretError
-from mailwright.model.fleet import DnsName
+from mailwright.model.names import DnsName
 from mailwright.model.needs import Certificate, Directory, File, Needs, Package
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render

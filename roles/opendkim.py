@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from mailwright.converge import operations as op
-from mailwright.model.fleet import Domain, Fleet, Machine
+from mailwright.model.domains import Domain
+from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Directory, File, Milter, Needs, Package, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render

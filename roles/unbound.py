@@ -14,7 +14,7 @@ from pydantic import Field
 
 from mailwright.converge import operations as op
 from mailwright.model.errors import MailwrightError
-from mailwright.model.fleet import DnsName
+from mailwright.model.names import DnsName
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render

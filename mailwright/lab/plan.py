@@ -11,7 +11,8 @@ from mailwright.lab.archive import RELEASES
 from mailwright.lab.network import bridge
 from mailwright.lab.paths import lab_state
 from mailwright.model.errors import LabError
-from mailwright.model.fleet import Fleet, Lab, Rfc2136
+from mailwright.model.fleet import Fleet, Lab
+from mailwright.model.providers import Rfc2136
 
 WORLD = {"ns": 53, "mailbox": 25, "outside": 66}
 """The outside world by host name and last part of its addresses (written alike in IPv4 and IPv6)."""
@@ -142,7 +143,7 @@ class LabPlan:
         """
         addresses = {i.ip for i in self.host("ns").interfaces}
         for provider in self.fleet.providers.values():
-            if provider.server in addresses:
+            if isinstance(provider, Rfc2136) and provider.server in addresses:
                 return provider
         raise LabError(f"{self.file}: no provider has the lab's name server {self.host('ns').address}")
 

@@ -5,28 +5,13 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from mailwright.model import names
-from mailwright.model.marks import AudienceReference, SecretReference
-from mailwright.model.names import DnsName as DnsName  # noqa: PLC0414 - part of the fleet's vocabulary
-
-
-class Model(BaseModel):
-    """Frozen, and a key it does not know is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-Slug = Annotated[str, Field(pattern=names.SLUG)]
-SecretName = Annotated[str, Field(pattern=names.SECRET, max_length=200), SecretReference()]
-Audience = Annotated[str, Field(pattern=names.SLUG), AudienceReference()]
-HostName = Annotated[DnsName, AfterValidator(names.host_name)]
-Mailbox = Annotated[str, AfterValidator(names.mailbox)]
-IPv4 = Annotated[IPv4Address, BeforeValidator(names.ipv4)]
-IPv6 = Annotated[IPv6Address, BeforeValidator(names.ipv6)]
-Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(names.address)]
-Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(names.network)]
+from mailwright.model.base import HostName, IPv4, IPv6, Mailbox, Model, Network, Slug
+from mailwright.model.domains import Domain
+from mailwright.model.names import DnsName
+from mailwright.model.providers import DnsProvider
 
 
 class Owner(Model):
@@ -45,73 +30,6 @@ class Admin(Model):
     """The account's name on every machine."""
     keys: tuple[Annotated[str, AfterValidator(names.ssh_key)], ...] = Field(min_length=1)
     """OpenSSH public keys, as in `~/.ssh/id_ed25519.pub`."""
-
-
-class Rfc2136(Model):
-    """A DNS server that takes signed updates (RFC 2136, RFC 8945)."""
-
-    type: Literal["rfc2136"]
-    """Signed dynamic updates: BIND, Knot, PowerDNS and others."""
-    server: Address
-    """The primary server, by address: updates must not depend on the names they publish."""
-    port: int = Field(default=53, ge=1, le=65535)
-    """Of the server, TCP."""
-    key_name: DnsName
-    """The TSIG key's name as the server knows it."""
-    algorithm: Literal["hmac-sha256", "hmac-sha512"] = "hmac-sha256"
-    """The TSIG key's algorithm (RFC 8945 6)."""
-    key: SecretName
-    """Name of the secret that holds the base64 key."""
-
-
-class DkimKey(Model):
-    """A signing key: private half in the secrets as `dkim/DOMAIN/SELECTOR`."""
-
-    selector: Slug
-    """The label before `._domainkey` (RFC 6376 3.1). Never used again for another key."""
-    algorithm: Literal["rsa", "ed25519"] = "rsa"
-    """`rsa` (2048 bits) is what every receiver verifies; `ed25519` (RFC 8463) only goes beside it."""
-
-
-class Spf(Model):
-    """Who may send for the domain (RFC 7208). Every sending machine of the fleet is always in."""
-
-    include: tuple[DnsName, ...] = ()
-    """Others who send for the domain, by the name of their SPF record."""
-    all: Literal["-all", "~all", "?all"] = "-all"
-    """What holds for everybody else."""
-
-
-class Dmarc(Model):
-    """What receivers do with mail that fails (RFC 7489)."""
-
-    policy: Literal["none", "quarantine", "reject"] = "none"
-    """`none` watches, `quarantine` sends to the spam folder, `reject` refuses."""
-    subdomain_policy: Literal["none", "quarantine", "reject"] | None = None
-    """The same for names below the domain; default: `policy`."""
-    rua: tuple[Annotated[str, AfterValidator(names.report_uri)], ...] = ()
-    """Where aggregate reports go: `mailto:` addresses."""
-    ruf: tuple[Annotated[str, AfterValidator(names.report_uri)], ...] = ()
-    """Where failure reports go: `mailto:` addresses. Few receivers send any."""
-    alignment: Literal["relaxed", "strict"] = "relaxed"
-    """`relaxed` lets a subdomain vouch for the domain, for SPF and DKIM alike."""
-
-
-class Domain(Model):
-    """A mail domain: what the world must see of it."""
-
-    name: DnsName
-    """What follows the @ in its addresses."""
-    provider: Slug | None = None
-    """Which of `providers` holds the zone; `None`: printed only, published by hand."""
-    zone: DnsName | None = None
-    """The zone that holds it; default: one of its own name."""
-    mx: tuple[Slug, ...] = ()
-    """Machines that take its mail, most preferred first. Empty: a null MX (RFC 7505)."""
-    dkim: tuple[DkimKey, ...] = ()
-    """Its signing keys: at most one of each algorithm; an RSA key is a must where it sends."""
-    spf: Spf = Spf()
-    dmarc: Dmarc = Dmarc()
 
 
 class Dns(Model):
@@ -230,8 +148,8 @@ class Fleet(Model):
     """Who may log in, on every machine."""
     networks: dict[Slug, tuple[Network, ...]] = Field(default_factory=dict)
     """Named networks for firewall audiences; `admin` is where SSH and statistics are open to."""
-    providers: dict[Slug, Rfc2136] = Field(default_factory=dict)
-    """The DNS servers that hold the zones, by a name of your choice."""
+    providers: dict[Slug, DnsProvider] = Field(default_factory=dict)
+    """Who holds the zones, by a name of your choice."""
     domains: tuple[Domain, ...] = ()
     """The domains in whose name the fleet sends or takes mail."""
     dns: Dns = Dns()

@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from pydantic import BaseModel
 
 from mailwright.model.document import show
+from mailwright.model.domains import DkimKey
 from mailwright.model.errors import SecretError
-from mailwright.model.fleet import DkimKey, Fleet
+from mailwright.model.fleet import Fleet
 from mailwright.model.identities import identities, make_identity
 from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET

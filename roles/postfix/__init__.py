@@ -10,8 +10,9 @@ from pydantic import AfterValidator, Field
 
 from mailwright.converge import operations as op
 from mailwright.model import names
+from mailwright.model.base import Audience
+from mailwright.model.domains import Domain
 from mailwright.model.errors import NeedsError
-from mailwright.model.fleet import Audience, Domain
 from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Port, Unit, User
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.render import render

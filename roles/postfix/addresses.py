@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from mailwright.model.fleet import Domain, Fleet
+from mailwright.model.domains import Domain
+from mailwright.model.fleet import Fleet
 
 FORWARDED = ("postmaster", "abuse", "root")
 """Local parts of every domain that reach the fleet's owner (RFC 2142 section 4, RFC 5321 section 4.5.1)."""

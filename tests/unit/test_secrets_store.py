@@ -19,8 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mailwright.model import secrets_file
+from mailwright.model.base import SecretName
 from mailwright.model.errors import SecretError
-from mailwright.model.fleet import Fleet, SecretName
+from mailwright.model.fleet import Fleet
 from mailwright.model.identities import parse_identities
 from mailwright.model.role import Role, Settings
 from mailwright.model.secrets import GivenSecrets
