@@ -66,7 +66,14 @@ def _locate(error: ErrorDetails, data: object) -> _Located:
             where, data = (*where, step), data[step]  # type: ignore[index]
         elif not (error["type"] == "missing" and i == len(steps) - 1):
             union = union or (where, str(step))
+    if error["type"] == "union_tag_invalid":
+        where = (*where, _discriminator(error))
     return _Located(where, error, union)
+
+
+def _discriminator(error: ErrorDetails) -> str:
+    """The key that says which branch of a tagged union is meant."""
+    return str(error["ctx"]["discriminator"]).strip("'")
 
 
 def _below(one: _Located, other: _Located) -> bool:
@@ -102,6 +109,10 @@ def _sentence(one: _Located, model: type[BaseModel]) -> str:
     kind, value = error["type"], error["input"]
     if kind == "missing":
         return f"{error['loc'][-1]} is missing"
+    if kind == "union_tag_not_found":
+        return f"{_discriminator(error)} is missing"
+    if kind == "union_tag_invalid":
+        return f"must be {_choice(str(context['expected_tags']))}{_shown(context['tag'])}"
     if kind == "extra_forbidden":
         return "unknown key" + suggestion(str(one.where[-1]), _fields(model, one.where[:-1]))
     if kind in ("value_error", "assertion_error"):
@@ -163,10 +174,6 @@ _WORDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": _length("most", "max_length"),
     "string_too_short": _length("least", "min_length"),
     "string_too_long": _length("most", "max_length"),
-    "union_tag_not_found": lambda c: f"{str(c['discriminator']).strip(chr(39))} is missing",
-    "union_tag_invalid": lambda c: (
-        f"{str(c['discriminator']).strip(chr(39))} must be {_choice(str(c['expected_tags']))}"
-    ),
 }
 
 

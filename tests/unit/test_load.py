@@ -164,7 +164,7 @@ ONE_MISTAKE = [
     ("port: 22,", "port: 0,", 33, "machines[1].ssh.port: must be at least 1: 0"),
     ("port: 22,", "port: ssh,", 33, "machines[1].ssh.port: must be a whole number: ssh"),
     ("    provider: primary\n", "    provider: primry\n", 10, "domains[0].provider: providers has no primry; did you mean primary?"),
-    ("type: rfc2136", "type: rfc2317", 7, "providers.primary: type must be rfc2136, route53, cloudflare, octodns"),
+    ("type: rfc2136", "type: rfc2317", 7, "providers.primary.type: must be rfc2136, route53, cloudflare, octodns: rfc2317"),
     ("server: 203.0.113.53", "server: ns1.example", 7, "providers.primary.server: not an IP address: ns1.example"),
     ("key: tsig/primary", "key: Tsig", 7, "providers.primary.key: not a secret's name (lower-case letters, digits and . _ / @ -): Tsig"),
     ("203.0.113.0/28", "203.0.113.1/28", 5, "networks.admin[0]: an address inside a network: 203.0.113.1/28; the network is 203.0.113.0/28"),
