@@ -67,13 +67,8 @@ def _locate(error: ErrorDetails, data: object) -> _Located:
         elif not (error["type"] == "missing" and i == len(steps) - 1):
             union = union or (where, str(step))
     if error["type"] == "union_tag_invalid":
-        where = (*where, _discriminator(error))
+        where = (*where, _unquoted(str(error["ctx"]["discriminator"])))
     return _Located(where, error, union)
-
-
-def _discriminator(error: ErrorDetails) -> str:
-    """The key that says which branch of a tagged union is meant."""
-    return str(error["ctx"]["discriminator"]).strip("'")
 
 
 def _below(one: _Located, other: _Located) -> bool:
@@ -106,13 +101,9 @@ def _inside(one: _Located, at: Where) -> bool:
 
 def _sentence(one: _Located, model: type[BaseModel]) -> str:
     error, context = one.error, one.error.get("ctx", {})
-    kind, value = error["type"], error["input"]
+    kind, value = error["type"], context.get("tag", error["input"])
     if kind == "missing":
         return f"{error['loc'][-1]} is missing"
-    if kind == "union_tag_not_found":
-        return f"{_discriminator(error)} is missing"
-    if kind == "union_tag_invalid":
-        return f"must be {_choice(str(context['expected_tags']))}{_shown(context['tag'])}"
     if kind == "extra_forbidden":
         return "unknown key" + suggestion(str(one.where[-1]), _fields(model, one.where[:-1]))
     if kind in ("value_error", "assertion_error"):
@@ -158,7 +149,7 @@ _WORDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
         ("dict_type", "mapping_type", "model_type", "model_attributes_type", "dataclass_type"),
         _said("must be `key: value` lines, or {{}}"),
     ),
-    **dict.fromkeys(("literal_error", "enum"), lambda c: f"must be {_choice(str(c['expected']))}"),
+    **dict.fromkeys(("literal_error", "enum"), lambda c: f"must be {_unquoted(str(c['expected']))}"),
     **dict.fromkeys(("ip_v4_address", "ip_v6_address", "ip_any_address"), _said("not an IP address")),
     **dict.fromkeys(
         ("ip_v4_network", "ip_v6_network", "ip_any_network"), _said("not a network of this family")
@@ -174,11 +165,13 @@ _WORDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_long": _length("most", "max_length"),
     "string_too_short": _length("least", "min_length"),
     "string_too_long": _length("most", "max_length"),
+    "union_tag_not_found": lambda c: f"{_unquoted(str(c['discriminator']))} is missing",
+    "union_tag_invalid": lambda c: f"must be {_unquoted(str(c['expected_tags']))}",
 }
 
 
-def _choice(expected: str) -> str:
-    return expected.replace("'", "")
+def _unquoted(words: str) -> str:
+    return words.replace("'", "")
 
 
 def _unknown(error: ErrorDetails) -> str:
