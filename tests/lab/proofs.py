@@ -49,6 +49,7 @@ class Proofs:
         self.left = Counter()
         self.seen = defaultdict(list)
         self.failed = Counter()
+        self.seconds = Counter()
         self.began = time.monotonic()
 
     def pytest_collection_finish(self, session):
@@ -63,6 +64,7 @@ class Proofs:
 
     def pytest_runtest_logreport(self, report):
         sentence = self.sentences[report.nodeid]
+        self.seconds[sentence] += report.duration
         if not report.passed:
             self.failed[sentence] += 1
             self.console.print(f"\n{report.nodeid} ({report.when})\n{report.longreprtext}", markup=False)
@@ -73,7 +75,8 @@ class Proofs:
         if not self.left[sentence]:
             word = "[red]not proved[/]" if self.failed[sentence] else "[green]proved[/]"
             ways = sum(1 for told in self.sentences.values() if told == sentence)
-            self.console.print(f"{word}  {sentence}" + (f" ({ways} ways)" if ways > 1 else ""))
+            cost = (f"{ways} ways, " if ways > 1 else "") + f"{self.seconds[sentence]:.0f} s"
+            self.console.print(f"{word}  {sentence} ({cost})")
             for seen in dict.fromkeys(self.seen[sentence]):
                 self.console.print(f"        {seen}", markup=False, style="dim")
 
