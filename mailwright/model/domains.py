@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
@@ -42,6 +43,8 @@ class Dmarc(Model):
     """Where failure reports go: `mailto:` addresses. Few receivers send any."""
     alignment: Literal["relaxed", "strict"] = "relaxed"
     """`relaxed` lets a subdomain vouch for the domain, for SPF and DKIM alike."""
+    since: date | None = None
+    """The day `policy` was put in force, as 2026-11-30: who stays at `none` for months is reminded."""
 
 
 class Domain(Model):
