@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mailwright.command.inventory import open_site
 from mailwright.lab.derive import write_fleet
 from mailwright.lab.lab import Lab
 from mailwright.lab.progress import Progress
@@ -56,3 +57,9 @@ def deployed(lab):
     done = mailwright("apply", "--yes", lab.plan.file)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return lab
+
+
+@pytest.fixture(scope="module")
+def site(deployed):
+    """The provisioned lab as its fleet file wants it: machines, needs, secrets."""
+    return open_site(deployed.plan.file)

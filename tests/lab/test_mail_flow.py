@@ -5,16 +5,10 @@ import uuid
 
 import pytest
 
-from mailwright.command.inventory import open_site
 from tests.lab.mailing import auth_plain, dkimpy_verdicts, doors, refusal, talk, transaction
 
 LOGINS = {"newsletter": "bounces+42@brightpost.example", "shop": "orders@parcelnote.example"}
 MAILBOX_MX = "mailbox"
-
-
-@pytest.fixture(scope="module")
-def site(deployed):
-    return open_site(deployed.plan.file)
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +131,7 @@ def test_a_forgery_of_ours_is_refused_by_the_provider(lab, site, login, sender, 
         *transaction(sender, "anna@mailbox.example", body=body),
     )
     assert refusal(said).code in (550, 554), said
+    assert "DMARC" in str(refusal(said)), said  # p=reject, and for no other reason
     evidence(f"{sender}: {refusal(said)}")
     assert [m for m in lab.mailbox.messages("anna") if m.subject == token] == []
 

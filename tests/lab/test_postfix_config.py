@@ -4,7 +4,6 @@ import uuid
 
 import pytest
 
-from mailwright.command.inventory import open_site
 from roles.postfix.behaviour import VALIDATE
 from tests.lab.mailing import auth_plain, refusal, talk, transaction
 from tests.lab.variants import attempt, tree_with, variant
@@ -28,11 +27,6 @@ MISTAKES = {
     "an address that is none": ("fleet.cidr", "203.0.113.999 permit"),
     "an alias of nothing": ("virtual", "lonely@brightpost.example"),
 }
-
-
-@pytest.fixture(scope="module")
-def site(deployed):
-    return open_site(deployed.plan.file)
 
 
 @pytest.fixture(scope="module", params=SENDING)

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mailwright.command.inventory import open_site
 from tests.lab.mailing import auth_plain, doors, refusal, talk, transaction
 
 pytestmark = pytest.mark.proof(
@@ -15,11 +14,6 @@ pytestmark = pytest.mark.proof(
 EHLO = "EHLO outside.example\r\n"
 OURS = "bounces@brightpost.example"
 LOGIN = "newsletter"
-
-
-@pytest.fixture(scope="module")
-def site(deployed):
-    return open_site(deployed.plan.file)
 
 
 @pytest.fixture(scope="module")
