@@ -5,10 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from mailwright.model.load import load_site
-from roles import ROLES
-from tests.lab.deploying import deploy
-
 # A local link loses next to nothing; one retry makes up for what the kernel's queues drop.
 SCAN = ("nmap", "-n", "-Pn", "-sS", "-p-", "--open", "--min-rate", "30000", "--max-retries", "1", "-oG", "-")
 
@@ -28,13 +24,6 @@ def _scan(outside, addresses):
         if seen := re.match(r"Host: (\S+) .*\tPorts: ([^\t]*)", line):
             found[seen[1]] = {int(port) for port in re.findall(r"(\d+)/open/", seen[2])}
     return found
-
-
-@pytest.fixture(scope="module")
-def site(lab):
-    """The lab's fleet, deployed."""
-    deploy(lab.plan.file)
-    return load_site(lab.plan.file, ROLES)
 
 
 @pytest.mark.proof(
