@@ -224,7 +224,11 @@ def _put_unit(message: dns.update.UpdateMessage, unit: list[Change], content: dn
 
 def _put(message: dns.update.UpdateMessage, change: Change, held: dns.rdataset.Rdataset | None) -> None:
     name, type_ = change.key
-    if held and (change.new is None or change.new.ttl != held.ttl):
+    if type_ == "CNAME" and held and change.new:
+        # An added CNAME replaces the old one (RFC 2136 section 3.4.2.2); knot 3.2 with DNSSEC loses the name
+        # when it is also deleted in the same message (2026-11).
+        held = None
+    elif held and (change.new is None or change.new.ttl != held.ttl):
         message.delete(name, type_)
         held = None
     if change.new is None:
