@@ -1,6 +1,7 @@
 """Every kind of record that a fleet may want, one set each.
 
-A provider holds it, or documents that it cannot: the names are what `Target.cannot` speaks of. Each set lies at a name of its own, the apex excepted.
+A provider holds it, or documents that it cannot: the names are what `Target.cannot` speaks of. Each
+set lies at a name of its own, the apex excepted.
 """
 
 from __future__ import annotations
