@@ -19,10 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from maildns.errors import RecordError
 from maildns.records import Entry
+from maildns.tags import read_tags
 
 MIN_RSA_BITS = 1024  # RFC 8301 section 3.2: verifiers reject less
-
-_TAG = re.compile(r"^\s*([A-Za-z][A-Za-z0-9_]*)\s*=\s*(.*?)\s*$", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,7 @@ class DkimKey:
         Raises:
             RecordError: a verifier would ignore the record; the message says why.
         """
-        tags = _tags(text)
+        tags = read_tags(text, "RFC 6376 section 3.2")
         if tags.get("v", "DKIM1") != "DKIM1":
             raise RecordError(f"not a DKIM1 record: v={tags['v'][:20]}")
         if "p" not in tags:
@@ -108,14 +107,3 @@ def is_live_key(name: str, text: str) -> bool:
         return bool(DkimKey.parse(text).public)
     except RecordError:
         return False
-
-
-def _tags(text: str) -> dict[str, str]:
-    """A tag=value list (RFC 6376 section 3.2)."""
-    tags: dict[str, str] = {}
-    for part in filter(str.strip, text.split(";")):
-        match = _TAG.match(part)
-        if match is None or match[1] in tags:
-            raise RecordError(f"not a tag=value list (RFC 6376 section 3.2): {part.strip()[:40]!r}")
-        tags[match[1]] = match[2]
-    return tags

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from maildns.dkim import is_live_key
+from maildns.dmarc import Dmarc
+from maildns.errors import RecordError
 from maildns.hosts import NULL_MX
 from maildns.provider import Change
 
@@ -38,6 +40,8 @@ def refusals(
         yield Refusal(f"delete-many={zone}", f"{gone} of our {owned} sets in {zone} would be deleted")
     for change in changes:
         yield from _mail_stoppers(change)
+        yield from _tlsa(change)
+        yield from _dmarc(change)
 
 
 def _mail_stoppers(change: Change) -> Iterator[Refusal]:
@@ -51,3 +55,42 @@ def _mail_stoppers(change: Change) -> Iterator[Refusal]:
             f"signing-key={name}",
             f"{name} would lose a key that hosts may sign with and that mail on its way was signed with",
         )
+
+
+def _tlsa(change: Change) -> Iterator[Refusal]:
+    """Senders hold the old set for its TTL: the key that is served must be in it (RFC 7671 section 8.4)."""
+    name, type_ = change.key
+    before = change.old.rdata if change.old else frozenset()
+    after = change.new.rdata if change.new else frozenset()
+    if type_ != "TLSA" or not before or before & after:
+        return
+    if after:
+        sentence = f"{name} would change its key at once; publish the next key beside the one in use first"
+    else:
+        sentence = f"{name} would lose the key in use, and senders with it all proof of whom they talk to"
+    yield Refusal(f"last-tlsa={name}", sentence)
+
+
+def _dmarc(change: Change) -> Iterator[Refusal]:
+    """From none to reject in one step, nobody has seen in reports who is lost at quarantine."""
+    name, type_ = change.key
+    before, after = (_policy(side.rdata) if side else None for side in (change.old, change.new))
+    if type_ != "TXT" or not name.startswith("_dmarc.") or before is None or after is None:
+        return
+    if after.stricter_by(before) > 1:
+        domain = name.removeprefix("_dmarc.")
+        sentence = f"{domain} would go from {_said(before)} to {_said(after)} without quarantine in between"
+        yield Refusal(f"dmarc-jump={domain}", sentence)
+
+
+def _said(policy: Dmarc) -> str:
+    return policy.policy if policy.below == policy.policy else f"{policy.policy} (sp={policy.below})"
+
+
+def _policy(values: Iterable[str]) -> Dmarc | None:
+    for value in sorted(values):
+        try:
+            return Dmarc.parse(value)
+        except RecordError:
+            continue
+    return None

@@ -46,3 +46,8 @@ def mx(domain: str, targets: Sequence[str], step: int = 10) -> Iterable[Entry]:
 def null_mx(name: str, reason: str) -> Entry:
     """Null MX: the name takes no mail, say so at once instead of timing out (RFC 7505)."""
     return Entry(name, "MX", NULL_MX, reason)
+
+
+def alias(name: str, target: str, reason: str) -> Entry:
+    """CNAME: the name is somebody else's host, under whatever addresses it has (RFC 1034 section 3.6.2)."""
+    return Entry(name, "CNAME", target, reason)

@@ -29,12 +29,16 @@ SECRET: Final = r"^[a-z0-9][a-z0-9._/@-]*$"  # noqa: S105 - the shape of a name
 LOGIN: Final = r"^[a-z0-9][a-z0-9._-]*$"
 LAB: Final = r"^[a-z][a-z0-9]{0,7}$"
 ACCOUNT: Final = r"^[a-z_][a-z0-9_-]{0,31}$"
+HOST_LABEL: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+METHOD: Final = r"^[A-Za-z0-9-]+$"
 
 PATTERNS: Final = {
     SLUG: "not a name (a lower-case letter, then letters, digits and hyphens, at most 31)",
     SECRET: "not a secret's name (lower-case letters, digits and . _ / @ -)",
     LOGIN: "not a login (lower-case letters, digits and . _ -)",
     ACCOUNT: "not an account (lower-case letters, digits and _ -, at most 32)",
+    HOST_LABEL: "not one label of a host name (lower-case letters, digits and inner hyphens, at most 63)",
+    METHOD: "not a validation method (letters, digits and hyphens, for example dns-01)",
     LAB: "not a lab's name (a lower-case letter, then letters and digits, at most 8)",
 }
 """What a value is said to be that does not match the pattern."""
@@ -44,6 +48,10 @@ _RSA_BITS = 2048
 # RFC 5322 3.2.3: dot-atom, without the quoted form: no mailbox of a fleet needs it, and it is an
 # old friend of header injection.
 _LOCAL_PART = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# RFC 3986 2.2 without what ends a tag, a list or a string in the records that hold it: ; , ! " and backslash.
+_HTTPS = re.compile(
+    r"https://[a-zA-Z0-9](?:[a-zA-Z0-9.-]*[a-zA-Z0-9])?(?::[0-9]{1,5})?(?:[/?][a-zA-Z0-9%/?#@:&=+$.~_*'()-]*)?"
+)
 _SSH_TYPES = ("ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521")
 _SSH_HARDWARE_TYPES = ("sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com")
 
@@ -164,6 +172,22 @@ def report_uri(text: str) -> str:
     if not text.startswith("mailto:"):
         raise ValueError(f"not a mailto: address: {text}")
     return "mailto:" + mailbox(text.removeprefix("mailto:"))
+
+
+def https_uri(text: str) -> str:
+    """An `https://` URL as a record can hold it: blanks, quotes and `;` percent-encoded."""
+    if not _HTTPS.fullmatch(text):
+        raise ValueError(f"not an https:// URL: {text}")
+    return text
+
+
+def report_target(text: str) -> str:
+    """Where reports go by mail or by HTTPS: `mailto:` or `https://` (RFC 8460 3, RFC 8659 4.4)."""
+    if text.startswith("https://"):
+        return https_uri(text)
+    if not text.startswith("mailto:"):
+        raise ValueError(f"not a mailto: address or https:// URL: {text}")
+    return report_uri(text)
 
 
 def ssh_address(text: str) -> str:
