@@ -7,6 +7,7 @@ from functools import singledispatch
 from maildns.provider import Provider
 from maildns.rfc2136 import Rfc2136
 from mailwright.model import providers
+from mailwright.model.errors import DnsError
 from mailwright.model.secrets import Secrets
 from mailwright.model.site import Site
 
@@ -29,3 +30,24 @@ def _open(where: object, _: Secrets) -> Provider:
 def _(where: providers.Rfc2136, secrets: Secrets) -> Provider:
     key = secrets.get(where.key)
     return Rfc2136(str(where.server), where.key_name, key, port=where.port, algorithm=where.algorithm)
+
+
+@_open.register
+def _(where: providers.Route53, _: Secrets) -> Provider:
+    from maildns.route53 import Route53  # noqa: PLC0415 - boto3 takes longer to load than all of ours
+
+    return Route53(where.profile, where.endpoint)
+
+
+@_open.register
+def _(where: providers.Octodns, secrets: Secrets) -> Provider:
+    values = {option: secrets.get(name) for option, name in where.secrets.items()}
+    try:
+        from maildns.octodns_adapter import Octodns  # noqa: PLC0415 - an extra, only here where it is used
+    except ModuleNotFoundError as error:
+        package = where.provider.partition(".")[0].replace("_", "-")
+        raise DnsError(
+            f"{where.provider} needs octoDNS (no module {error.name}): "
+            f"pip install 'mailwright[octodns]' {package}"
+        ) from None
+    return Octodns(where.provider, where.options, values)

@@ -129,6 +129,9 @@ class _Planner:
             blocks = type_ in types or "CNAME" in types or (types and type_ == "CNAME")
             if (name, type_) not in self.current or not blocks:
                 raise RecordError(f"{name} {type_}: nothing to adopt, it is in nobody's way")
+            if (name, type_) in self.snapshot.opaque:
+                what = self.snapshot.opaque[name, type_]
+                raise RecordError(f"{name} {type_} is {what}, which cannot be adopted: delete it by hand")
         return frozenset(adopt)
 
     def _settle(self, key: RrKey) -> list[Change]:
@@ -161,6 +164,10 @@ class _Planner:
         cut = next((c for c in self.cuts if _hides(c, key[0])), None)
         if cut is not None:
             sentence = f"{cut[0]} {cut[1]} gives this name away; publish it there"
+            self.conflicts.append(Conflict(key, sentence, adoptable=False))
+            return True
+        if key in self.snapshot.opaque:
+            sentence = f"is {self.snapshot.opaque[key]}, which is not ours to change"
             self.conflicts.append(Conflict(key, sentence, adoptable=False))
             return True
         kinds = {text_tag(v) for v in wanted} if shared(*key) else None
@@ -216,7 +223,8 @@ class _Planner:
             if "CNAME" in held and len(held) > 1:
                 for type_ in sorted(set(held) - {t for n, t in self.desired if n == name}):
                     sentence = "a CNAME and other records cannot share a name, and this is not ours"
-                    self.conflicts.append(Conflict((name, type_), sentence))
+                    adoptable = (name, type_) not in self.snapshot.opaque
+                    self.conflicts.append(Conflict((name, type_), sentence, adoptable))
 
 
 def _by_key(desired: Iterable[RRset], zone: str) -> Mapping[RrKey, RRset]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from maildns.errors import MaildnsError
@@ -28,6 +28,9 @@ class Snapshot:
     zone: str
     rrsets: tuple[RRset, ...]
     etag: str
+    opaque: Mapping[RrKey, str] = field(default_factory=dict)
+    """Sets among `rrsets` that no records can express, with what they are: `an alias of ...`. They are
+    never changed nor adopted; their values are words for the operator."""
 
 
 @dataclass(frozen=True)
