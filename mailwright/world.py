@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
 import dns.exception
 import dns.name
 import dns.nameserver
 import dns.resolver
 
 from maildns.authority import AskError, Server, servers_of
+from maildns.dnssec import ROOT, Anchors, read_anchors
+from maildns.errors import MaildnsError
 from maildns.names import longest_zone
+from maildns.records import from_rdata
+from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.providers import Rfc2136
 from mailwright.zones import zone_providers
 
 LIFETIME = 5.0
 """Seconds for one question to a resolver."""
+
+DNS_PORT = 53
+
+FEW = 2
+"""Servers of somebody else's zone that are asked: enough to get by one that is down."""
 
 
 class World:
@@ -31,11 +45,14 @@ class World:
         self._servers: dict[str, tuple[Server, ...]] = {}
         self._resolver = dns.resolver.Resolver(configure=fleet.lab is None)
         self._resolver.lifetime = LIFETIME
+        self._port = DNS_PORT
         if fleet.lab is not None:
-            providers = (p for p in fleet.providers.values() if isinstance(p, Rfc2136))
+            providers = [p for p in fleet.providers.values() if isinstance(p, Rfc2136)]
             self._resolver.nameservers = [
                 dns.nameserver.Do53Nameserver(str(p.server), p.port) for p in providers
             ]
+            # A lab's servers may be programs on loopback that share a free port.
+            self._port = providers[0].port if providers else DNS_PORT
 
     def lookup(self, name: str) -> tuple[str, ...]:
         """The addresses that a resolver gives for a host name; empty when it gives none."""
@@ -70,18 +87,92 @@ class World:
             AskError: none can be found, or the first does not answer.
         """
         if zone not in self._servers:
-            self._servers[zone] = servers_of(zone, self._first(zone), self.lookup)
+            self._servers[zone] = servers_of(zone, self._first(zone), self.lookup, self._port)
         return self._servers[zone]
 
+    def few_servers(self, zone: str) -> tuple[Server, ...]:
+        """Some authoritative servers of a zone above ours, as the resolver finds them.
+
+        Raises:
+            AskError: none can be found.
+        """
+        return tuple(itertools.islice(self._found(zone), FEW))
+
+    def server(self, name: str, address: str) -> Server:
+        """The name server at an address."""
+        return Server(name, address, self._port)
+
+    def parent_of(self, zone: str) -> str | None:
+        """The zone above; `None` for the root, and where a lab has none.
+
+        Raises:
+            AskError: nobody says.
+        """
+        name = dns.name.from_text(zone)
+        if name == dns.name.root:
+            return None
+        try:
+            return self.zone_of(name.parent().to_text())
+        except AskError:
+            if self._fleet.lab is not None:
+                return None
+            raise
+
+    def resolve(self, name: str, type_: str) -> frozenset[str]:
+        """What the resolver gives for a name, aliases followed; empty when there is nothing.
+
+        Raises:
+            AskError: it does not say.
+        """
+        try:
+            return frozenset(from_rdata(rdata) for rdata in self._resolver.resolve(name, type_, search=False))
+        except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+            return frozenset()
+        except dns.exception.DNSException as error:
+            raise AskError(f"the resolver gives no {type_} of {name} ({type(error).__name__})") from None
+
+    @property
+    def lab(self) -> str | None:
+        """The lab's name, where the fleet is one."""
+        return self._fleet.lab.name if self._fleet.lab else None
+
+    @cached_property
+    def anchors(self) -> Anchors:
+        """The trust anchors: the root's (a lab has no root), and those that the fleet's resolvers have.
+
+        Raises:
+            DnsError: a file of anchors cannot be read.
+        """
+        found = {} if self.lab else dict(read_anchors(ROOT))
+        for machine in self._fleet.machines:
+            place = machine.roles.get("unbound", {}).get("trust_anchors")
+            if place:
+                found |= _anchors_in(str(place))
+        return found
+
     def _first(self, zone: str) -> Server:
+        for server in self._found(zone):
+            return server
+        raise AskError(f"no name server of {zone} has an address")
+
+    def _found(self, zone: str) -> Iterator[Server]:
+        """The servers of a zone, by the resolver."""
         where = self._fleet.providers.get(self._zones.get(zone) or "")
         if isinstance(where, Rfc2136):
-            return Server(str(where.server), str(where.server), where.port)
+            yield Server(str(where.server), str(where.server), where.port)
         try:
             names = sorted(str(rdata.target) for rdata in self._resolver.resolve(zone, "NS"))
         except dns.exception.DNSException as error:
             raise AskError(f"no name server of {zone} can be found ({type(error).__name__})") from None
         for name in names:
             for address in self.lookup(name):
-                return Server(name, address)
-        raise AskError(f"no name server of {zone} has an address")
+                yield Server(name, address, self._port)
+
+
+def _anchors_in(path: str) -> Anchors:
+    try:
+        return read_anchors(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DnsError(f"unbound: trust_anchors: {path}: {error}") from None
+    except MaildnsError as error:
+        raise DnsError(f"unbound: trust_anchors: {path}: {error}") from None

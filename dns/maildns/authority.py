@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import dns.exception
 import dns.flags
@@ -38,6 +38,14 @@ class AskError(MaildnsError):
     """A server did not answer, or not with authority."""
 
 
+class SilentError(AskError):
+    """A server did not answer at all: nothing is known of what it holds."""
+
+
+class LameError(AskError):
+    """A server answered, but not for this zone: it was named and does not serve it (RFC 8499 section 7)."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One authoritative server of a zone."""
@@ -57,23 +65,56 @@ class Server:
         Raises:
             AskError: no answer in time, an error, or an answer without authority.
         """
-        query = dns.message.make_query(name, type_, use_edns=0, payload=EDNS_PAYLOAD)
-        query.flags &= ~dns.flags.RD
-        try:
-            answer = self._exchange(query)
-        except dns.exception.Timeout:
-            raise AskError(f"{self} does not answer") from None
-        except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise AskError(f"{self}: {type(error).__name__} {error}".rstrip()) from None
-        if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-            raise AskError(f"{self} answers {dns.rcode.to_text(answer.rcode())} for {name} {type_}")
-        if not answer.flags & dns.flags.AA:
-            raise AskError(f"{self} answers without authority for {name}")
-        rdtype = dns.rdatatype.from_text(type_)
-        found = answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, rdtype)
-        return frozenset(from_rdata(rdata) for rdata in found or ())
+        return values_in(self.query(name, type_), name, type_)
 
-    def _exchange(self, query: dns.message.Message) -> dns.message.Message:
+    def query(
+        self, name: str, type_: str, *, tcp: bool = False, recurse: bool = False
+    ) -> dns.message.Message:
+        """The server's whole answer, with signatures where there are any (RFC 4035 section 3.2.1).
+
+        Raises:
+            SilentError: no answer in time.
+            LameError: an error, or an answer without authority.
+            AskError: an answer that cannot be read.
+        """
+        query = dns.message.make_query(name, type_, use_edns=0, payload=EDNS_PAYLOAD, want_dnssec=True)
+        if not recurse:
+            query.flags &= ~dns.flags.RD
+        answer = self._answered(query, tcp=tcp)
+        if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            raise LameError(f"{self} answers {dns.rcode.to_text(answer.rcode())} for {name} {type_}")
+        if not answer.flags & dns.flags.AA:
+            raise LameError(f"{self} answers without authority for {name}")
+        return answer
+
+    def referral(self, zone: str) -> dns.message.Message:
+        """What the server says to one who asks it for a zone's servers: a parent refers, with glue.
+
+        Over TCP, so that no glue is left out for want of room (RFC 9471).
+
+        Raises:
+            AskError: no answer, or an error.
+        """
+        query = dns.message.make_query(zone, "NS", use_edns=0, payload=EDNS_PAYLOAD)
+        query.flags &= ~dns.flags.RD
+        answer = self._answered(query, tcp=True)
+        if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+            raise LameError(f"{self} answers {dns.rcode.to_text(answer.rcode())} for {zone} NS")
+        return answer
+
+    def _answered(self, query: dns.message.Message, *, tcp: bool) -> dns.message.Message:
+        try:
+            return self._exchange(query, tcp=tcp)
+        except dns.exception.Timeout:
+            raise SilentError(f"{self} does not answer{' over TCP' if tcp else ''}") from None
+        except (OSError, EOFError) as error:
+            raise SilentError(f"{self}: {type(error).__name__} {error}".rstrip()) from None
+        except dns.exception.DNSException as error:
+            raise AskError(f"{self}: {type(error).__name__} {error}".rstrip()) from None
+
+    def _exchange(self, query: dns.message.Message, *, tcp: bool) -> dns.message.Message:
+        if tcp:
+            return dns.query.tcp(query, self.address, timeout=TIMEOUT, port=self.port)
         for _ in range(ATTEMPTS - 1):
             with contextlib.suppress(dns.exception.Timeout):
                 return self._try(query)
@@ -84,8 +125,15 @@ class Server:
         return answer
 
 
-def servers_of(zone: str, first: Server, lookup: Lookup) -> tuple[Server, ...]:
-    """`first` and all servers that the zone's NS records name, each address once.
+def values_in(answer: dns.message.Message, name: str, type_: str) -> frozenset[str]:
+    """The canonical values of a set in an answer, empty where there is none."""
+    rdtype = dns.rdatatype.from_text(type_)
+    found = answer.get_rrset(answer.answer, dns.name.from_text(name), dns.rdataclass.IN, rdtype)
+    return frozenset(from_rdata(rdata) for rdata in found or ())
+
+
+def servers_of(zone: str, first: Server, lookup: Lookup, port: int = 53) -> tuple[Server, ...]:
+    """`first` and all servers that the zone's NS records name: each address once, by its name there.
 
     Names within the zone are asked of `first` itself: the world reaches them by its glue. A name
     without an address is left out; the delegation is not judged here.
@@ -98,7 +146,11 @@ def servers_of(zone: str, first: Server, lookup: Lookup) -> tuple[Server, ...]:
         own = within(name, zone)
         addresses = (a for t in ("A", "AAAA") for a in sorted(first.ask(name, t))) if own else lookup(name)
         for address in addresses:
-            found.setdefault(address, Server(name, address))
+            known = found.get(address)
+            if known is None:
+                found[address] = Server(name, address, port)
+            elif known.name == known.address:
+                found[address] = replace(known, name=name)
     return tuple(found.values())
 
 
