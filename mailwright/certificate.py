@@ -1,4 +1,4 @@
-"""Certificates that the operator provides: is the pair fit to be served? Pure."""
+"""Certificates that the operator provides: which secrets they are, and is the pair fit to be served? Pure."""
 
 from __future__ import annotations
 
@@ -11,6 +11,15 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailwright.model.names import DnsName
+from mailwright.model.needs import Certificate
+
+CHAIN, PRIVATE_KEY, NEXT_KEY = "fullchain", "privkey", "next-privkey"
+"""What the secrets hold of a certificate. The next key may lie there long before its certificate."""
+
+
+def secret_name(certificate: Certificate, part: str) -> str:
+    """The name of the secret that holds a part of a certificate."""
+    return f"certificate/{certificate.name}/{part}"
 
 
 def faults(chain: bytes, key: bytes, names: Iterable[str], now: datetime) -> list[str]:

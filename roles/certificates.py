@@ -9,9 +9,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from mailwright.certificate import faults
+from mailwright.certificate import CHAIN, PRIVATE_KEY, faults, secret_name
 from mailwright.converge import operations as op
-from mailwright.model.errors import SecretError
+from mailwright.model.errors import NeedsError, SecretError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Certificate, Directory, File, Needs, Package
 from mailwright.model.role import Check, Context, Result, Role, Settings
@@ -44,9 +44,12 @@ def files(ctx: Context[CertificatesSettings]) -> Needs:
 
     Raises:
         SecretError: a provided pair is missing or unfit; nothing has been touched then.
+        NeedsError: the world is to know a key beforehand that is made on the host and never leaves it.
     """
     certificates = ctx.merged.certificates
     provided = ctx.settings.mode == "provided"
+    if not provided:
+        _refuse_pinned(ctx.machine.name, certificates)
     return Needs(
         directories=(
             Directory("/etc/mailwright"),
@@ -57,13 +60,22 @@ def files(ctx: Context[CertificatesSettings]) -> Needs:
     )
 
 
+def _refuse_pinned(machine: str, certificates: Iterable[Certificate]) -> None:
+    for certificate in certificates:
+        if certificate.pinned:
+            raise NeedsError(
+                f"{machine}: TLSA records are to name the key of the certificate {certificate.name}, but a"
+                " self-signed one's is made on the host and never leaves it; set"
+                " `certificates: {mode: provided}`, or leave `dane` out"
+            )
+
+
 def _pair(ctx: Context[CertificatesSettings], certificate: Certificate) -> tuple[File, File]:
-    base = f"certificate/{certificate.name}"
-    chain = ctx.secrets.get(f"{base}/fullchain").strip().encode() + b"\n"
-    key = ctx.secrets.get(f"{base}/privkey").strip().encode() + b"\n"
+    names = secret_name(certificate, CHAIN), secret_name(certificate, PRIVATE_KEY)
+    chain, key = (ctx.secrets.get(name).strip().encode() + b"\n" for name in names)
     found = faults(chain, key, certificate.names, datetime.now(UTC))
     if found:
-        raise SecretError(f"{ctx.machine.name}: secrets {base}/fullchain and /privkey: {'; '.join(found)}")
+        raise SecretError(f"{ctx.machine.name}: secrets {' and '.join(names)}: {'; '.join(found)}")
     return (
         File(f"{certificate.directory}/privkey.pem", key, group=certificate.group, mode=0o640, secret=True),
         File(f"{certificate.directory}/fullchain.pem", chain, group=certificate.group),

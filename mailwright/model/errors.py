@@ -20,6 +20,10 @@ class SecretError(MailwrightError):
     """A secret is missing, or the file that holds it cannot be opened."""
 
 
+class MissingSecretError(SecretError):
+    """There is no secret of that name; the others could be read."""
+
+
 class NeedsError(MailwrightError):
     """Two roles of one machine need things that exclude each other."""
 

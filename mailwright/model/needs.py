@@ -258,6 +258,8 @@ class Certificate:
     name: str
     names: tuple[str, ...]
     group: str = "root"
+    pinned: tuple[int, ...] = ()
+    """TCP ports on which it is served and at which TLSA records name its key beforehand (RFC 7672)."""
 
     @property
     def directory(self) -> str:

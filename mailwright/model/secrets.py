@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from mailwright.model.errors import SecretError
+from mailwright.model.errors import MissingSecretError
 
 
 class Secrets(Protocol):
@@ -16,7 +16,8 @@ class Secrets(Protocol):
         """The secret's value.
 
         Raises:
-            SecretError: there is none of that name; the message says which command sets it.
+            MissingSecretError: there is none of that name; the message says which command sets it.
+            SecretError: the secrets cannot be opened.
         """
         ...
 
@@ -42,6 +43,8 @@ class GivenSecrets:
         return tuple(sorted(self.values))
 
 
-def missing(name: str) -> SecretError:
+def missing(name: str) -> MissingSecretError:
     """The error for a secret that nobody has set."""
-    return SecretError(f"the secret {name} is missing: `mailwright secrets set INVENTORY {name}` sets it")
+    return MissingSecretError(
+        f"the secret {name} is missing: `mailwright secrets set INVENTORY {name}` sets it"
+    )

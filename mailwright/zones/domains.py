@@ -1,0 +1,134 @@
+"""What a mail domain tells the world: who takes its mail, who sends it, and what proves that."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from maildns import autoconfig
+from maildns.bimi import Bimi
+from maildns.caa import Caa, Issuer
+from maildns.dkim import DkimKey, selector_name
+from maildns.dmarc import Dmarc
+from maildns.errors import MaildnsError
+from maildns.hosts import address, alias, mx, null_mx
+from maildns.mta_sts import policy_host
+from maildns.records import Entry
+from maildns.spf import Spf
+from maildns.tls_rpt import TlsRpt
+from mailwright.model.domains import Domain
+from mailwright.model.errors import DnsError
+from mailwright.model.fleet import Fleet
+from mailwright.model.secrets import Secrets
+from mailwright.sts import sts_policy
+from mailwright.zones.machines import SENDS
+
+
+def domain_entries(fleet: Fleet, domain: Domain, secrets: Secrets) -> Iterator[Entry]:
+    """Every value that a domain needs.
+
+    Raises:
+        MaildnsError: a value that may not be published.
+        DnsError, SecretError: a DKIM key is missing or another than the fleet says.
+    """
+    yield from _exchangers(fleet, domain)
+    yield from _senders(fleet, domain)
+    yield from _signatures(domain, secrets)
+    yield from _dmarc(domain)
+    yield from _transport(fleet, domain)
+    yield from _authorities(domain)
+    yield from _clients(fleet, domain)
+    yield from _links(fleet, domain)
+
+
+def _exchangers(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+    if domain.mx:
+        yield from mx(str(domain.name), [fleet.machine(m).fqdn for m in domain.mx])
+    else:
+        yield null_mx(str(domain.name), f"{domain.name.bare} takes no mail")
+
+
+def _senders(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+    senders = fleet.with_role(SENDS)
+    spf = Spf(
+        addresses=tuple(ip for machine in senders for ip in machine.addresses),
+        include=tuple(map(str, domain.spf.include)),
+        all=domain.spf.all,
+    )
+    who = ", ".join(machine.name for machine in senders) or "nobody"
+    yield spf.entry(str(domain.name), f"who sends for {domain.name.bare}: {who}")
+
+
+def _signatures(domain: Domain, secrets: Secrets) -> Iterator[Entry]:
+    for key in domain.dkim:
+        public = _public_key(secrets, domain, key.selector, key.algorithm)
+        reason = f"verifies {key.algorithm} signatures of {domain.name.bare}"
+        yield public.entry(str(domain.name), key.selector, reason)
+
+
+def _public_key(secrets: Secrets, domain: Domain, selector: str, algorithm: str) -> DkimKey:
+    secret = f"dkim/{domain.name.bare}/{selector}"
+    try:
+        key = DkimKey.from_private(secrets.get(secret))
+    except MaildnsError as error:
+        raise DnsError(f"secret {secret}: {error}") from None
+    if key.algorithm != algorithm:
+        where = selector_name(str(domain.name), selector)
+        raise DnsError(f"secret {secret} holds an {key.algorithm} key; the fleet says {algorithm} ({where})")
+    return key
+
+
+def dmarc_policy(domain: Domain) -> Dmarc:
+    """The DMARC policy of a domain as the library has it."""
+    said = domain.dmarc
+    return Dmarc(said.policy, said.subdomain_policy, said.rua, said.ruf, said.alignment)
+
+
+def _dmarc(domain: Domain) -> Iterator[Entry]:
+    name, policy = str(domain.name), dmarc_policy(domain)
+    yield policy.entry(name)
+    yield from policy.authorisations(name)
+    if domain.bimi:
+        logo = Bimi(domain.bimi.logo, domain.bimi.certificate)
+        yield logo.entry(name, policy, domain.bimi.selector)
+
+
+def _transport(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+    """What holds for TLS on the way to the domain."""
+    name, policy = str(domain.name), sts_policy(fleet, domain)
+    if policy and domain.mta_sts:
+        yield policy.entry(name)
+        for server in map(fleet.machine, domain.mta_sts.served_by):
+            for ip in server.addresses:
+                reason = f"{server.name} serves the MTA-STS policy of {domain.name.bare}"
+                yield address(policy_host(name), ip, reason)
+    if domain.tls_rpt:
+        yield TlsRpt(domain.tls_rpt.rua).entry(name)
+
+
+def _authorities(domain: Domain) -> Iterator[Entry]:
+    if domain.caa:
+        issuers = (
+            Issuer(str(i.name), i.accounturi, i.validationmethods, i.wildcard) for i in domain.caa.issuers
+        )
+        yield from Caa(tuple(issuers), domain.caa.iodef).entries(str(domain.name))
+
+
+def _clients(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+    if domain.clients is None:
+        return
+    machines = {machine.name: str(machine.fqdn) for machine in fleet.machines}
+    for name in autoconfig.SERVICES:
+        hosts = [machines.get(target, target) for target in getattr(domain.clients, name)]
+        yield from autoconfig.services(str(domain.name), name, hosts)
+
+
+def _links(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+    machines = {machine.name: machine for machine in fleet.machines}
+    for label, target in domain.links.items():
+        name = f"{label}.{domain.name}"
+        where = f"links in mail of {domain.name.bare} lead to {target.removesuffix('.')}"
+        reason = f"{where}: one-click unsubscription (RFC 8058)" if label == "unsubscribe" else where
+        if target in machines:
+            yield from (address(name, ip, reason) for ip in machines[target].addresses)
+        else:
+            yield alias(name, target, reason)
