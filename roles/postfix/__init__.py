@@ -41,6 +41,9 @@ class PostfixSettings(Settings):
     accept: tuple[Annotated[str, AfterValidator(names.sender)], ...] = ()
     """Addresses whose mail is kept in a Maildir, beside those of the logins: `name@domain` takes
     `name+anything@domain` too, `@domain` takes whatever there is no address for."""
+    dane: bool = False
+    """Publish the key of port 25 as TLSA records (RFC 7672): senders that verify then take no other. Needs
+    `certificates: {mode: provided}` and a zone signed with DNSSEC."""
     blocklists: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+(=[0-9.;\[\]]+)?(\*-?[0-9]+)?$")], ...] = ()
     """DNS blocklists for port 25, as postscreen writes them: `zen.spamhaus.org*3`. A sum of 3 is refused."""
     message_size: int = Field(default=26_214_400, ge=65_536, le=1_073_741_824)
@@ -100,7 +103,8 @@ _UNITS = {12: "postfix@-.service", 13: "postfix.service"}
 
 
 def _certificate(ctx: Context[PostfixSettings]) -> Certificate:
-    return Certificate("smtp", (ctx.machine.fqdn,))
+    pinned = (25,) if ctx.settings.dane and _inbound(ctx) else ()
+    return Certificate("smtp", (ctx.machine.fqdn,), pinned=pinned)
 
 
 def _domains(ctx: Context[PostfixSettings]) -> tuple[Domain, ...]:
