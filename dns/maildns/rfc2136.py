@@ -2,7 +2,8 @@
 
 RFC 2136 (update), RFC 5936 (AXFR), RFC 8945 (TSIG). A message is applied whole or not at all, and
 its prerequisites are checked in the same step, so the SOA as a prerequisite is a compare-and-swap
-over the whole zone.
+over the whole zone. A signer moves the serial whenever it renews signatures, so that what a plan was
+made from is known by its content, and the serial only guards the moment of writing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import TypeVar
 
 import dns.exception
@@ -41,9 +43,13 @@ _NOT_OURS = {
     dns.rdatatype.DNSKEY,
     dns.rdatatype.CDS,
     dns.rdatatype.CDNSKEY,
+    dns.rdatatype.ZONEMD,
     dns.rdatatype.RdataType.make(65534),  # how far BIND has got with signing
 }
 """What the server makes itself."""
+
+SIGNER_RACES = 3
+"""How often the first message is sent when nothing but the serial has moved: that was the signer."""
 
 MESSAGE_BUDGET = 48_000
 """Octets of changes in one message; the limit is 65,535 with prerequisites and TSIG."""
@@ -72,10 +78,8 @@ class Rfc2136:
     """Seconds for one exchange."""
 
     def fetch(self, zone: str) -> Snapshot:
-        """Read a zone by AXFR. `etag` is the SOA serial."""
-        content = self._transfer(zone)
-        rrsets = tuple(_rrset(key, rdataset) for key, rdataset in sorted(_rdatasets(content)))
-        return Snapshot(zone, rrsets, _serial(content))
+        """Read a zone by AXFR. `etag` is a digest of what it holds."""
+        return _snapshot(zone, self._transfer(zone))
 
     def apply(self, zone: str, changes: Sequence[Change], etag: str) -> None:
         """Send the changes in as few messages as their size allows, usually one.
@@ -83,24 +87,41 @@ class Rfc2136:
         The first message is taken if the zone is still at `etag`; each later one if the sets that it
         changes are still those of that moment.
         """
-        content = self._transfer(zone)
-        if _serial(content) != etag:
-            raise ConflictError(f"{zone} moved from serial {etag} to {_serial(content)}; plan again")
+        content = self._unmoved(zone, etag)
         for change in changes:
             _check(change, content)
         batches = list(_batches(changes))
         for done, batch in enumerate(batches):
-            message = self._message(zone, content, batch)
-            if not done:
-                message.present(zone, _prerequisite(content.find_rdataset(zone, dns.rdatatype.SOA)))
             try:
-                self._send(zone, message)
+                if done:
+                    self._send(zone, self._message(zone, content, batch))
+                else:
+                    self._begin(zone, content, batch, etag)
             except ProviderError as error:
                 if not done:
                     raise
                 raise ProviderError(
                     f"{error} ({done} of {len(batches)} messages were taken before)"
                 ) from None
+
+    def _unmoved(self, zone: str, etag: str) -> dns.zone.Zone:
+        content = self._transfer(zone)
+        if _snapshot(zone, content).etag != etag:
+            raise ConflictError(f"{zone} was changed by somebody else since it was read; plan again")
+        return content
+
+    def _begin(self, zone: str, content: dns.zone.Zone, batch: Iterable[Change], etag: str) -> None:
+        """Send the first message, again where only the serial had moved."""
+        for left in reversed(range(SIGNER_RACES)):
+            message = self._message(zone, content, batch)
+            message.present(zone, _prerequisite(content.find_rdataset(zone, dns.rdatatype.SOA)))
+            try:
+                return self._send(zone, message)
+            except ConflictError:
+                if not left:
+                    raise
+                content = self._unmoved(zone, etag)
+        return None
 
     def audit(self, rrsets: Iterable[RRset]) -> tuple[str, ...]:
         """What no zone of this kind can hold: sets that fit no message."""
@@ -150,9 +171,10 @@ class Rfc2136:
                 f"{zone} was changed by somebody else meanwhile; nothing was done, plan again"
             )
         if code != dns.rcode.NOERROR:
+            # BIND 9.18 also refuses an MX whose target in the zone has no address (2026-11).
             raise ProviderError(
-                f"{self.server} refuses the update of {zone}: {dns.rcode.to_text(code)}; "
-                f"does it allow the key {self.key_name} to update this zone?"
+                f"{self.server} refuses the update of {zone}: {dns.rcode.to_text(code)}; does it allow the "
+                f"key {self.key_name} to update this zone, and has every MX target an address?"
             )
 
     def _ask(self, what: str, exchange: Callable[[], _T]) -> _T:
@@ -178,8 +200,12 @@ class Rfc2136:
             raise ProviderError(f"{who}: {type(error).__name__}: {error}".rstrip(": ")) from None
 
 
-def _serial(content: dns.zone.Zone) -> str:
-    return str(content.get_soa().serial)
+def _snapshot(zone: str, content: dns.zone.Zone) -> Snapshot:
+    rrsets = tuple(_rrset(key, rdataset) for key, rdataset in sorted(_rdatasets(content)))
+    state = sha256()
+    for each in rrsets:
+        state.update(repr((each.key, each.ttl, sorted(each.rdata))).encode())
+    return Snapshot(zone, rrsets, state.hexdigest())
 
 
 def _rdatasets(content: dns.zone.Zone) -> Iterator[tuple[RrKey, dns.rdataset.Rdataset]]:

@@ -6,6 +6,8 @@ import time
 
 import dns.exception
 import dns.message
+import dns.nameserver
+import dns.resolver
 import dns.rrset
 import dns.tsigkeyring
 import dns.xfr
@@ -133,9 +135,34 @@ def test_an_edit_in_the_moment_between_reading_and_writing_is_a_conflict(knot, z
         return message
 
     monkeypatch.setattr(Rfc2136, "_message", edited_meanwhile)
-    with pytest.raises(ConflictError, match="changed by somebody else meanwhile"):
+    with pytest.raises(ConflictError, match="changed by somebody else"):
         provider.apply(zone, plan.changes, plan.etag)
     assert {r.name for r in provider.fetch(zone).rrsets} == {zone, f"ns.{zone}", f"b.{zone}"}
+
+
+def test_a_signer_that_moves_the_serial_changes_nothing_for_us(knot, zone, monkeypatch):
+    """Before the apply, and again in the moment before the update."""
+    provider = knot.provider()
+    wanted = [rrset(f"a.{zone}", "A", 300, ["192.0.2.1"])]
+    plan = plan_zone(provider.fetch(zone), wanted, "us")
+    compose = Rfc2136._message
+    moves = []
+
+    def signed_meanwhile(*args: object) -> object:
+        message = compose(*args)
+        if len(moves) < 2:
+            moves.append(args)
+            soa = dns.resolver.Resolver(configure=False)
+            soa.nameservers = [dns.nameserver.Do53Nameserver("127.0.0.1", knot.port)]
+            rname = soa.resolve(zone, "SOA")[0]
+            knot.target(zone).foreign(f"{zone} 3600 SOA {rname.replace(serial=rname.serial + 1)}")
+        return message
+
+    signed_meanwhile(provider, zone, provider._transfer(zone), ())
+    monkeypatch.setattr(Rfc2136, "_message", signed_meanwhile)
+    provider.apply(zone, plan.changes, plan.etag)
+    assert len(moves) == 2
+    assert plan_zone(provider.fetch(zone), wanted, "us").changes == ()
 
 
 def test_a_transfer_must_be_signed_to_its_end(zone):
