@@ -157,7 +157,7 @@ def _plan_zone(site: Site, zone: Zone, snapshot: Snapshot, choices: Choices) -> 
         zone.rrsets,
         site.fleet.dns.owner,
         adopt=frozenset(key for key in choices.adopt if key[0] in names),
-        allow=frozenset(choices.allow),
+        allow=frozenset(choices.allow) | site.keyring.released(),
     )
 
 

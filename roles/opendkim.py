@@ -17,7 +17,7 @@ from pydantic import Field
 from mailwright.converge import operations as op
 from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet, Machine
-from mailwright.model.needs import Directory, File, Milter, Needs, Package, Unit
+from mailwright.model.needs import Absent, Directory, File, Milter, Needs, Package, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 
@@ -60,7 +60,7 @@ class Key:
 
 
 def keys(fleet: Fleet) -> tuple[Key, ...]:
-    """All signing keys of the fleet: any sending machine may send for any of its domains."""
+    """All keys that sign today: any sending machine may send for any of the fleet's domains."""
     return tuple(Key(d, k.selector, k.algorithm) for d in fleet.domains for k in d.dkim)
 
 
@@ -115,6 +115,7 @@ def files(ctx: Context[OpendkimSettings]) -> Needs:
             Directory(SOCKETS, owner="opendkim", group="postfix", mode=0o750),
         ),
         files=(*_signing(ctx, own), *_verifying(ctx)),
+        absent=tuple(Absent(Key(d, s, "").path) for d in ctx.fleet.domains for s in ctx.keyring.spent(d)),
     )
 
 

@@ -27,3 +27,12 @@ IPv4 = Annotated[IPv4Address, BeforeValidator(names.ipv4)]
 IPv6 = Annotated[IPv6Address, BeforeValidator(names.ipv6)]
 Address = Annotated[IPv4Address | IPv6Address, BeforeValidator(names.address)]
 Network = Annotated[IPv4Network | IPv6Network, BeforeValidator(names.network)]
+Duration = Annotated[str, Field(pattern=names.DURATION)]
+
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds(duration: str) -> int:
+    """The seconds of a `Duration`: `3d` is 259200."""
+    return int(duration[:-1]) * _SECONDS[duration[-1]]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mailwright.model import names
-from mailwright.model.base import HostName, IPv4, IPv6, Mailbox, Model, Network, Slug
+from mailwright.model.base import Duration, HostName, IPv4, IPv6, Mailbox, Model, Network, Slug
 from mailwright.model.domains import Domain
 from mailwright.model.names import DnsName
 from mailwright.model.providers import DnsProvider
@@ -39,6 +39,17 @@ class Dns(Model):
     """What marks our records in a zone. Two fleets that share a zone take different ones, for good."""
     ttl: int = Field(default=3600, ge=30, le=86400)
     """Seconds that resolvers may keep a record of ours."""
+
+
+class Dkim(Model):
+    """How long DKIM keys live; `mailwright dkim` exchanges them."""
+
+    max_age: Duration = "180d"
+    """How long a key signs before `mailwright dkim rotate --due` exchanges it."""
+    revoked_for: Duration = "30d"
+    """How long a revoked key is shown to the world, before its record goes."""
+    standby: bool = False
+    """Keep a published key beside each that signs, so that a lost one is replaced at once."""
 
 
 class ReverseZone(Model):
@@ -154,6 +165,8 @@ class Fleet(Model):
     """The domains in whose name the fleet sends or takes mail."""
     dns: Dns = Dns()
     """Ownership and lifetime of published records."""
+    dkim: Dkim = Dkim()
+    """How long signing keys live."""
     reverse_zones: tuple[ReverseZone, ...] = ()
     """Reverse zones of ours. PTR records elsewhere are set with whoever rents out the address."""
     senders: tuple[Sender, ...] = ()

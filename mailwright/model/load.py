@@ -14,6 +14,7 @@ from mailwright.model.crosscheck import AUDIENCES, cross_check
 from mailwright.model.document import Document, Where, show
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.fleet import Defaults, Fleet, Machine, Ssh
+from mailwright.model.keyring import Keyring, disagreements, folded, keyring_file, read_keyring
 from mailwright.model.marks import AudienceReference, marked
 from mailwright.model.mistakes import Found, found_by, suggestion
 from mailwright.model.role import Role
@@ -32,7 +33,7 @@ def load_fleet(path: Path | str) -> Fleet:
         FleetError: with every mistake that can be seen at once.
     """
     file = fleet_file(path)
-    return _fleet(read(file), file, ())
+    return _fleet(read(file), file, (), read_keyring(keyring_file(file)))
 
 
 def load_site(path: Path | str, roles: Sequence[Role], environ: Mapping[str, str] = os.environ) -> Site:
@@ -44,8 +45,9 @@ def load_site(path: Path | str, roles: Sequence[Role], environ: Mapping[str, str
     """
     check_order(roles)
     file = fleet_file(path)
-    fleet = _fleet(read(file), file, roles)
-    return Site(fleet, roles, open_secrets(fleet, file, environ))
+    keyring = read_keyring(keyring_file(file))
+    fleet = _fleet(read(file), file, roles, keyring)
+    return Site(fleet, roles, open_secrets(fleet, file, environ), keyring)
 
 
 def fleet_file(path: Path | str) -> Path:
@@ -75,7 +77,7 @@ def check_order(roles: Sequence[Role]) -> None:
                 )
 
 
-def _fleet(document: Document, file: Path, roles: Sequence[Role]) -> Fleet:
+def _fleet(document: Document, file: Path, roles: Sequence[Role], keyring: Keyring) -> Fleet:
     found = list(_of_roles(document.data, roles)) if roles else []
     fleet = None
     try:
@@ -84,10 +86,10 @@ def _fleet(document: Document, file: Path, roles: Sequence[Role]) -> Fleet:
         wrong = found_by(error, Fleet, document.data)
         found += [*wrong, *_beside_wrong(document.data, [where for where, _ in wrong], roles)]
     else:
-        found += cross_check(fleet, [r.name for r in roles])
+        found += [*cross_check(fleet, [r.name for r in roles]), *disagreements(fleet, keyring)]
     if fleet is None or found:
         raise FleetError(_lines(document, found))
-    return _folded(fleet, file.absolute().parent)
+    return folded(_folded(fleet, file.absolute().parent), keyring)
 
 
 def _beside_wrong(data: dict[str, Any], wrong: Sequence[Where], roles: Sequence[Role]) -> list[Found]:

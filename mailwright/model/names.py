@@ -28,6 +28,7 @@ SLUG: Final = r"^[a-z][a-z0-9-]{0,30}$"
 SECRET: Final = r"^[a-z0-9][a-z0-9._/@-]*$"  # noqa: S105 - the shape of a name
 LOGIN: Final = r"^[a-z0-9][a-z0-9._-]*$"
 LAB: Final = r"^[a-z][a-z0-9]{0,7}$"
+DURATION: Final = r"^[1-9][0-9]{0,3}[smhdw]$"
 ACCOUNT: Final = r"^[a-z_][a-z0-9_-]{0,31}$"
 HOST_LABEL: Final = r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
 METHOD: Final = r"^[A-Za-z0-9-]+$"
@@ -39,6 +40,7 @@ PATTERNS: Final = {
     ACCOUNT: "not an account (lower-case letters, digits and _ -, at most 32)",
     HOST_LABEL: "not one label of a host name (lower-case letters, digits and inner hyphens, at most 63)",
     METHOD: "not a validation method (letters, digits and hyphens, for example dns-01)",
+    DURATION: "not a duration (a number up to 9999 and s, m, h, d or w, for example 3d)",
     LAB: "not a lab's name (a lower-case letter, then letters and digits, at most 8)",
 }
 """What a value is said to be that does not match the pattern."""

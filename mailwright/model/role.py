@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from mailwright.model.fleet import Fleet, Machine
+from mailwright.model.keyring import Keyring
 from mailwright.model.needs import Needs
 from mailwright.model.secrets import Secrets
 
@@ -30,6 +31,7 @@ class Context(Generic[S]):
     machine: Machine
     settings: S
     secrets: Secrets
+    keyring: Keyring = field(default_factory=Keyring)
     role: str = ""
     """The name of the role this context is for."""
     own: Needs = field(default_factory=Needs)

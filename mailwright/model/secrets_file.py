@@ -143,7 +143,7 @@ class Vault:
                 f"{name}: unchanged: you could not open it any more with these recipients"
             ) from None
         try:
-            write_private(self.file, sealed)
+            write_whole(self.file, sealed)
         except OSError as error:
             raise SecretError(f"{name}: cannot be written: {error.strerror}") from None
 
@@ -191,11 +191,12 @@ def beside_file(file: str | None, folder: Path) -> str | None:
     return None if file is None else str(folder / os.path.expanduser(file))  # noqa: PTH111
 
 
-def write_private(file: Path, content: bytes) -> None:
-    """Put a file in place whole, readable by its owner only, so that no crash leaves half of one."""
+def write_whole(file: Path, content: bytes, mode: int = 0o600) -> None:
+    """Put a file in place whole, so that no crash leaves half of one. Only its owner reads it by default."""
     handle, temporary = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)  # mode 0600
     try:
         with os.fdopen(handle, "wb") as stream:
+            os.fchmod(handle, mode)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

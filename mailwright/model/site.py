@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
 from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
+from mailwright.model.keyring import Keyring, folded
 from mailwright.model.needs import Needs, merge
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.model.secrets import Secrets
@@ -34,11 +35,21 @@ class MachinePlan:
 
 @dataclass(frozen=True)
 class Site:
-    """A fleet, the roles it may use (in order) and its secrets."""
+    """A fleet, the roles it may use (in order), its secrets and its DKIM keys."""
 
     fleet: Fleet
+    """With the keys that sign today."""
     roles: Sequence[Role]
     secrets: Secrets
+    keyring: Keyring = field(default_factory=Keyring)
+
+    def with_keyring(self, keyring: Keyring) -> Site:
+        """The same site after a step of a rotation."""
+        return replace(self, fleet=folded(self.fleet, keyring), keyring=keyring)
+
+    def settings(self, machine: Machine, role: str) -> Settings:
+        """A machine's settings of one of its roles, defaults included."""
+        return self._settings[machine.name, role]
 
     @cached_property
     def _settings(self) -> dict[tuple[str, str], Settings]:
@@ -68,7 +79,8 @@ class Site:
         return MachinePlan(machine, roles, contexts, own, merged)
 
     def _context(self, machine: Machine, role: str, **needs: Needs) -> Context[Any]:
-        return Context(self.fleet, machine, self._settings[machine.name, role], self.secrets, role, **needs)
+        settings = self._settings[machine.name, role]
+        return Context(self.fleet, machine, settings, self.secrets, self.keyring, role, **needs)
 
 
 def _only_files(role: Role, needs: Needs) -> Needs:
