@@ -15,6 +15,7 @@ from maildns.records import Entry, RRset, collect
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.site import Site
+from mailwright.zones.dkim import dkim_entries
 from mailwright.zones.domains import domain_entries
 from mailwright.zones.keys import key_entries, keys_in_use
 from mailwright.zones.machines import SENDS, machine_entries
@@ -80,7 +81,8 @@ def entries(site: Site) -> Iterator[Entry]:
         for certificate in needs.certificates:
             yield from key_entries(machine, certificate, site.secrets)
     for domain in site.fleet.domains:
-        yield from domain_entries(site.fleet, domain, site.secrets)
+        yield from domain_entries(site.fleet, domain)
+        yield from dkim_entries(domain, site.keyring, site.secrets)
 
 
 def keys_of(site: Site) -> dict[str, str]:

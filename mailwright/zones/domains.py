@@ -7,32 +7,26 @@ from collections.abc import Iterator
 from maildns import autoconfig
 from maildns.bimi import Bimi
 from maildns.caa import Caa, Issuer
-from maildns.dkim import DkimKey, selector_name
 from maildns.dmarc import Dmarc
-from maildns.errors import MaildnsError
 from maildns.hosts import address, alias, mx, null_mx
 from maildns.mta_sts import policy_host
 from maildns.records import Entry
 from maildns.spf import Spf
 from maildns.tls_rpt import TlsRpt
 from mailwright.model.domains import Domain
-from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
-from mailwright.model.secrets import Secrets
 from mailwright.sts import sts_policy
 from mailwright.zones.machines import SENDS
 
 
-def domain_entries(fleet: Fleet, domain: Domain, secrets: Secrets) -> Iterator[Entry]:
+def domain_entries(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
     """Every value that a domain needs.
 
     Raises:
         MaildnsError: a value that may not be published.
-        DnsError, SecretError: a DKIM key is missing or another than the fleet says.
     """
     yield from _exchangers(fleet, domain)
     yield from _senders(fleet, domain)
-    yield from _signatures(domain, secrets)
     yield from _dmarc(domain)
     yield from _transport(fleet, domain)
     yield from _authorities(domain)
@@ -56,25 +50,6 @@ def _senders(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
     )
     who = ", ".join(machine.name for machine in senders) or "nobody"
     yield spf.entry(str(domain.name), f"who sends for {domain.name.bare}: {who}")
-
-
-def _signatures(domain: Domain, secrets: Secrets) -> Iterator[Entry]:
-    for key in domain.dkim:
-        public = _public_key(secrets, domain, key.selector, key.algorithm)
-        reason = f"verifies {key.algorithm} signatures of {domain.name.bare}"
-        yield public.entry(str(domain.name), key.selector, reason)
-
-
-def _public_key(secrets: Secrets, domain: Domain, selector: str, algorithm: str) -> DkimKey:
-    secret = f"dkim/{domain.name.bare}/{selector}"
-    try:
-        key = DkimKey.from_private(secrets.get(secret))
-    except MaildnsError as error:
-        raise DnsError(f"secret {secret}: {error}") from None
-    if key.algorithm != algorithm:
-        where = selector_name(str(domain.name), selector)
-        raise DnsError(f"secret {secret} holds an {key.algorithm} key; the fleet says {algorithm} ({where})")
-    return key
 
 
 def dmarc_policy(domain: Domain) -> Dmarc:

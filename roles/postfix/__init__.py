@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from mailwright.converge import operations as op
 from mailwright.model import names
-from mailwright.model.base import Audience
+from mailwright.model.base import Audience, Duration
 from mailwright.model.domains import Domain
 from mailwright.model.errors import NeedsError
 from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Port, Unit, User
@@ -25,8 +25,6 @@ MAIL = "/srv/mail"
 MAIL_USER = User("inbound", uid=825, gid=825, home=MAIL)
 # By number: virtual(8) takes nothing else, and backups restore owners so.
 _MAILDIRS = Directory(MAIL, MAIL_USER.name, MAIL_USER.name, 0o750)
-
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,3}[smhdw]$")]
 
 
 class PostfixSettings(Settings):
