@@ -31,6 +31,11 @@ class Verdict:
     what: str
     state: State
     sentence: str
+    """What was expected, and what was found."""
+    kind: str = "records"
+    """Which check found it: `records`, `dnssec`, `delegation` and so on."""
+    remedy: str = ""
+    """What to do about a fault."""
 
 
 Judge = Callable[[frozenset[str]], str | None]
