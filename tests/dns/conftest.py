@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import pytest
 
+from tests.dns.bind import bind_fixture, bind_signed_target, bind_target
 from tests.dns.knot import knot_fixture, knot_signed_target, knot_target
+from tests.dns.powerdns import powerdns_fixture, powerdns_target
+from tests.dns.route53 import amazon_fixture, route53_server_fixture, route53_target
 from tests.dns.target import Target
 
-__all__ = ["knot_fixture", "knot_signed_target", "knot_target"]
+__all__ = [
+    "amazon_fixture",
+    "bind_fixture",
+    "bind_signed_target",
+    "bind_target",
+    "knot_fixture",
+    "knot_signed_target",
+    "knot_target",
+    "powerdns_fixture",
+    "powerdns_target",
+    "route53_server_fixture",
+    "route53_target",
+]
 
-PROVIDERS = ("knot", "knot_signed")
+PROVIDERS = ("knot", "knot_signed", "bind", "bind_signed", "powerdns", "route53")
 """Each is a fixture NAME_target."""
 
 
