@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import socket
 import sqlite3
 import subprocess
 import time
@@ -18,6 +17,7 @@ import pytest
 import requests
 
 from maildns.octodns_adapter import Octodns
+from tests.dns.server import free_port
 from tests.dns.target import Lines, Target
 
 SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
@@ -114,13 +114,6 @@ def _rrset(name: str, type_: str, ttl: int, contents: list[str]) -> dict[str, An
     return {"name": name, "type": type_, "ttl": ttl, "records": records}
 
 
-def _free_ports() -> tuple[int, int]:
-    with socket.socket() as one, socket.socket() as two:
-        one.bind(("127.0.0.1", 0))
-        two.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1]), int(two.getsockname()[1])
-
-
 def _until_it_answers(server: PowerDns, log: Path) -> None:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and server.process.poll() is None:
@@ -140,7 +133,7 @@ def powerdns_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Power
     directory = tmp_path_factory.mktemp("powerdns")
     with sqlite3.connect(directory / "pdns.sqlite3") as database:
         database.executescript(SCHEMA.read_text())
-    port, api_port = _free_ports()
+    port, api_port = free_port(), free_port()
     key = secrets.token_urlsafe(24)
     config = CONFIG.format(dir=directory, port=port, api_port=api_port, key=key)
     (directory / "pdns.conf").write_text(config)
