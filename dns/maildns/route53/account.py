@@ -32,6 +32,8 @@ SETS_A_PAGE = 300
 ATTEMPTS = 10
 """Of one request; adaptive mode also slows all threads down to what the account is allowed."""
 
+REGION = "us-east-1"
+
 CONFIG = Config(
     retries={"mode": "adaptive", "max_attempts": ATTEMPTS},
     connect_timeout=10,
@@ -142,7 +144,13 @@ class Account:
         with self._lock:
             if self._client is None:
                 session = boto3.Session(profile_name=self._profile)
-                self._client = session.client("route53", endpoint_url=self._endpoint, config=CONFIG)
+                # The service has no regions; its partition (China has its own) follows from the region.
+                self._client = session.client(
+                    "route53",
+                    region_name=session.region_name or REGION,
+                    endpoint_url=self._endpoint,
+                    config=CONFIG,
+                )
             return self._client
 
     @contextmanager
