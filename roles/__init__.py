@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from mailwright.model.role import Role
-from roles import base, certificates, dovecot, firewall, opendkim, postfix, unbound
+from roles import base, certificates, dovecot, firewall, opendkim, policies, postfix, unbound
 
 ROLES: tuple[Role, ...] = (
     base.ROLE,
     firewall.ROLE,
     unbound.ROLE,
     certificates.ROLE,
+    policies.ROLE,
     dovecot.ROLE,
     opendkim.ROLE,
     postfix.ROLE,

@@ -1,4 +1,4 @@
-"""The keys of a lab, each made once: SSH, DNSSEC, the mailbox provider's TLS, and the fleet's secrets."""
+"""The keys of a lab, each made once: SSH, DNSSEC, TLS with an authority, and the fleet's secrets."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
+from maildns.mta_sts import policy_host
+from mailwright.certificate import CHAIN, PRIVATE_KEY
 from mailwright.lab.plan import LabPlan
 
 _ZONE_KEY = Flag.ZONE | Flag.SEP
@@ -96,8 +98,7 @@ def zone_key(plan: LabPlan, zone: str) -> ZoneKey:
     """The key of a zone, made if missing."""
     file = plan.state / "dnssec" / f"{zone}pem"
     if not file.exists():
-        made = ec.generate_private_key(ec.SECP256R1())
-        _write(file, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        _write(file, _pem(ec.generate_private_key(ec.SECP256R1())), 0o600)
     pem = file.read_bytes()
     public = load_pem_private_key(pem, None).public_key()
     assert isinstance(public, ec.EllipticCurvePublicKey)  # noqa: S101 - we made it
@@ -126,25 +127,87 @@ def tls_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
     if not certificate.exists():
         made = ec.generate_private_key(ec.SECP256R1())
         name = plan.host(host).fqdn
-        _write(key, made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), 0o600)
+        _write(key, _pem(made), 0o600)
         _write(certificate, _self_signed(made, name).public_bytes(Encoding.PEM), 0o644)
     return certificate.read_bytes(), key.read_bytes()
 
 
 def _self_signed(key: ec.EllipticCurvePrivateKey, name: str) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    return _certificate(name, [name], key, name, key)
+
+
+def ca_file(plan: LabPlan) -> Path:
+    """The public certificate of the lab's authority: what a client trusts that is to verify the fleet."""
+    return plan.state / "ca.pem"
+
+
+def fleet_certificates(plan: LabPlan) -> dict[str, str]:
+    """Secrets with the certificates that an operator would provide, signed by the lab's authority.
+
+    `smtp` for the machines' host names, `mta-sts` for the policy hosts of the domains; drawn anew with
+    each call, so that whoever has some already keeps those.
+    """
+    authority, name = _authority(plan), f"The authority of the lab {plan.name}"
+    names = {
+        "smtp": [machine.fqdn.bare for machine in plan.fleet.machines],
+        "mta-sts": [policy_host(domain.name.bare) for domain in plan.fleet.domains],
+    }
+    secrets: dict[str, str] = {}
+    for each, hosts in names.items():
+        key = ec.generate_private_key(ec.SECP256R1())
+        leaf = _certificate(each, hosts, key, name, authority)
+        secrets[f"certificate/{each}/{CHAIN}"] = leaf.public_bytes(Encoding.PEM).decode()
+        secrets[f"certificate/{each}/{PRIVATE_KEY}"] = _pem(key).decode()
+    return secrets
+
+
+def _authority(plan: LabPlan) -> ec.EllipticCurvePrivateKey:
+    """The authority's key, made if missing together with its certificate."""
+    file = plan.state / "ca.key"
+    if not file.exists():
+        _write(file, _pem(ec.generate_private_key(ec.SECP256R1())), 0o600)
+    key = load_pem_private_key(file.read_bytes(), None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)  # noqa: S101 - we made it
+    if not ca_file(plan).exists():
+        name = f"The authority of the lab {plan.name}"
+        certificate = _certificate(name, [], key, name, key)
+        _write(ca_file(plan), certificate.public_bytes(Encoding.PEM), 0o644)
+    return key
+
+
+def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _certificate(
+    name: str,
+    hosts: list[str],
+    key: ec.EllipticCurvePrivateKey,
+    issuer: str,
+    signer: ec.EllipticCurvePrivateKey,
+) -> x509.Certificate:
+    """A certificate for some hosts; without any, for an authority (RFC 5280 section 4.2)."""
+    subject, by = (x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, n)]) for n in (name, issuer))
     now = datetime.now(UTC)
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(subject)
+        .issuer_name(by)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=3650))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
     )
+    if hosts:
+        names = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
+        builder = builder.add_extension(names, critical=False)
+    else:
+        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return builder.sign(signer, hashes.SHA256())
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:

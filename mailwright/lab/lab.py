@@ -176,6 +176,7 @@ class Lab:
             keys.write_anchors(self.plan)
             vault = locate(self.plan.fleet, self.plan.file)
             known = {self.plan.provider.key: keys.tsig_secret(self.plan)}
+            known |= keys.fleet_certificates(self.plan)
             initialise(self.plan.fleet, vault.file, vault.identity, extra=known)
 
     def _images(self, progress: Progress) -> None:
