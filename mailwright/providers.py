@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from functools import singledispatch
 
 from maildns.provider import Provider
@@ -12,13 +14,35 @@ from mailwright.model.secrets import Secrets
 from mailwright.model.site import Site
 
 
-def provider_of(site: Site, name: str) -> Provider:
-    """The provider that the fleet file calls `name`.
+class Providers:
+    """The providers of a site, each opened when it is first asked for, and once.
 
-    Raises:
-        SecretError: its credentials are not among the secrets.
+    One object knows its account's zones, paces its requests and keeps its connections; several
+    threads share it.
     """
-    return _open(site.fleet.providers[name], site.secrets)
+
+    def __init__(self, site: Site) -> None:
+        """Open nothing yet."""
+        self._site = site
+        self._opened: dict[str, Provider] = {}
+        self._lock = threading.Lock()
+
+    def __getitem__(self, name: str) -> Provider:
+        """The provider that the fleet file calls `name`.
+
+        Raises:
+            SecretError: its credentials are not among the secrets.
+            DnsError: what it needs is not installed.
+        """
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = _open(self._site.fleet.providers[name], self._site.secrets)
+            return self._opened[name]
+
+
+def provider_of(site: Site, name: str) -> Provider:
+    """One provider, for who needs no other."""
+    return Providers(site)[name]
 
 
 @singledispatch
@@ -51,3 +75,16 @@ def _(where: providers.Octodns, secrets: Secrets) -> Provider:
             f"pip install 'mailwright[octodns]' {package}"
         ) from None
     return Octodns(where.provider, where.options, values)
+
+
+@_open.register
+def _(where: providers.Cloudflare, secrets: Secrets) -> Provider:
+    from maildns.cloudflare import ENDPOINT, Cloudflare  # noqa: PLC0415 - httpx, only where it is used
+
+    token, endpoint = secrets.get(where.token).strip(), where.endpoint or ENDPOINT
+    return Cloudflare(token, comments=where.ownership == "comments", endpoint=endpoint, say=_tell_operator)
+
+
+def _tell_operator(sentence: str) -> None:
+    """While a command waits, and beside what it prints for programs."""
+    sys.stderr.write(f"{sentence}\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.dns.bind import bind_fixture, bind_signed_target, bind_target
+from tests.dns.cloudflare import cloudflare_fixture, cloudflare_records_target, cloudflare_target
 from tests.dns.knot import knot_fixture, knot_signed_target, knot_target
 from tests.dns.powerdns import powerdns_fixture, powerdns_target
 from tests.dns.route53 import amazon_fixture, route53_server_fixture, route53_target
@@ -15,6 +16,9 @@ __all__ = [
     "bind_fixture",
     "bind_signed_target",
     "bind_target",
+    "cloudflare_fixture",
+    "cloudflare_records_target",
+    "cloudflare_target",
     "knot_fixture",
     "knot_signed_target",
     "knot_target",
@@ -24,7 +28,16 @@ __all__ = [
     "route53_target",
 ]
 
-PROVIDERS = ("knot", "knot_signed", "bind", "bind_signed", "powerdns", "route53")
+PROVIDERS = (
+    "knot",
+    "knot_signed",
+    "bind",
+    "bind_signed",
+    "powerdns",
+    "route53",
+    "cloudflare",
+    "cloudflare_records",
+)
 """Each is a fixture NAME_target."""
 
 
