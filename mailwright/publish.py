@@ -1,170 +1,163 @@
-"""Between a site and its DNS providers: plan every zone, apply, and see that the world has it."""
+"""Publish plans: stage by stage over all zones, and see that the world has it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 
-from maildns.authority import Missing, wait_until_served
+from maildns.authority import wait_until_served
 from maildns.errors import MaildnsError
-from maildns.order import by_unit, only_removes
-from maildns.plan import ZonePlan, plan_zone
-from maildns.planfile import Choices, digest
-from maildns.provider import Provider, Snapshot
-from maildns.records import RrKey, RRset
+from maildns.ownership import is_marker_name
+from maildns.planfile import Choices
+from maildns.provider import Change, ConflictError, Provider
+from maildns.stages import Stage, stages
+from mailwright.dnsplan import ALL, AT_ONCE, Plans, Say, as_dns_error, plan_site, without_removals
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
-from mailwright.providers import provider_of
+from mailwright.providers import Providers
 from mailwright.world import World
-from mailwright.zones import Zone, Zones, desired
+
+__all__ = [
+    "ALL",
+    "DEADLINE",
+    "Outcome",
+    "Plans",
+    "apply_plans",
+    "as_dns_error",
+    "plan_site",
+    "without_removals",
+]
 
 DEADLINE = 60.0
 """Seconds that authoritative servers have to serve what was published."""
 
-ALL = Choices()
-"""Every zone, nothing adopted, nothing overruled."""
-
-Say = Callable[[str], None]
-
 
 @dataclass(frozen=True)
-class Plans:
-    """The plan of every zone of a site."""
+class Outcome:
+    """What an apply has done, all of it seen."""
 
-    zones: tuple[ZonePlan, ...]
-    by_hand: tuple[RRset, ...]
-    providers: Mapping[str, str]
-    """Zone to the fleet file's name of its provider."""
-
-    kept: Mapping[str, frozenset[RrKey]] = field(default_factory=dict)
-    """Zone to the sets that are left for later: a second plan may still want to change those."""
-
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to do."""
-        return any(plan.changes for plan in self.zones)
-
-    @property
-    def blocked(self) -> bool:
-        """Whether something forbids doing it."""
-        return any(plan.blocked for plan in self.zones)
-
-    @property
-    def digest(self) -> str:
-        """What would be done, as one number."""
-        return digest(self.zones)
+    published: tuple[str, ...] = ()
+    """The zones that were changed."""
+    servers: tuple[str, ...] = ()
+    """Every server that was asked, and serves it."""
 
 
-def plan_site(site: Site, choices: Choices = ALL) -> Plans:
-    """Read every zone of the site and compare it with what it should hold.
-
-    Raises:
-        DnsError: a zone cannot be read, or a record may not be published.
-        SecretError: a DKIM or TSIG key is missing.
-    """
-    wanted = desired(site)
-    zones = _chosen(wanted, choices)
-    with as_dns_error():
-        providers = {zone.name: provider_of(site, zone.provider) for zone in zones}
-        _refuse_what_cannot_be_held(zones, providers)
-        plans = tuple(
-            _plan_zone(site, zone, providers[zone.name].fetch(zone.name), choices) for zone in zones
-        )
-    by_hand = () if choices.only else wanted.by_hand
-    return Plans(plans, by_hand, {zone.name: zone.provider for zone in zones})
-
-
-def without_removals(plans: Plans) -> Plans:
-    """The part of a plan that adds and replaces; what only goes is `kept` for later.
-
-    Machines that are about to change need the one beforehand, and may need the other until afterwards.
-    """
-    zones: list[ZonePlan] = []
-    kept: dict[str, frozenset[RrKey]] = {}
-    for plan in plans.zones:
-        units = by_unit(plan.changes).values()
-        now = [c for unit in units if not only_removes(unit, plan.zone) for c in unit]
-        kept[plan.zone] = frozenset(c.key for c in plan.changes) - {c.key for c in now}
-        zones.append(replace(plan, changes=tuple(now)))
-    return replace(plans, zones=tuple(zones), kept=kept)
-
-
-def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say = lambda _: None) -> None:
+def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say = lambda _: None) -> Outcome:
     """Publish, plan again, which may find only what is kept, and ask every authoritative server.
 
-    Zones are published one after the other; when one fails, the next plan is what is left.
+    What is only removed goes last, once every server serves what was added. When a zone fails, those
+    under way are finished and no other is begun; the next plan is what is left.
 
     Raises:
         DnsError: refused, moved meanwhile, not what the provider then holds, or not served in time.
     """
     if plans.blocked:
-        raise DnsError("the plan has conflicts or refusals; nothing was done")
-    todo = [plan for plan in plans.zones if plan.changes]
-    for plan in todo:
-        with as_dns_error():
-            provider_of(site, plans.providers[plan.zone]).apply(plan.zone, plan.changes, plan.etag)
-        say(f"published {plan.zone}")
-    after = plan_site(site, Choices(only=tuple(plan.zone for plan in plans.zones)))
-    left = [p.zone for p in after.zones if p.blocked or _keys(p) - plans.kept.get(p.zone, frozenset())]
-    if left:
-        raise DnsError(
-            f"published, but a second plan is not empty for {', '.join(left)}; look at it with `dns plan`"
-        )
-    missing = [m for plan in todo for m in _unserved(site, plan, deadline, say)]
-    if missing:
-        lines = "; ".join(f"{m.key[0]} {m.key[1]}: {m.why}" for m in missing)
-        raise DnsError(f"published, but not served everywhere within {deadline:g} s: {lines}")
+        raise DnsError("the plan has conflicts, refusals or unread zones; nothing was done")
+    run = _Run(site, plans, deadline, say)
+    for stage in stages({plan.zone: plan.changes for plan in plans.zones if plan.changes}):
+        if stage.removes:
+            run.await_served("published, but nothing removed: it is")
+        run.publish(stage)
+    run.require_nothing_left()
+    run.await_served("published, but")
+    return Outcome(tuple(sorted(run.moved)), tuple(sorted(run.servers)))
 
 
-def _keys(plan: ZonePlan) -> frozenset[RrKey]:
-    return frozenset(change.key for change in plan.changes)
+class _Run:
+    """One apply: what was changed already, and what the world has yet to be asked for."""
 
+    def __init__(self, site: Site, plans: Plans, deadline: float, say: Say) -> None:
+        self._site = site
+        self._plans = plans
+        self._deadline = deadline
+        self._say = say
+        self._opened = plans.opened or Providers(site)
+        self._world = World(site.fleet)
+        self._etags = {plan.zone: plan.etag for plan in plans.zones}
+        self._unseen: dict[str, list[Change]] = {}
+        self.moved: set[str] = set()
+        """Zones that are not as they were when planned, because we changed them."""
+        self.servers: set[str] = set()
 
-@contextmanager
-def as_dns_error() -> Iterator[None]:
-    """Turn maildns's errors into ours: the library knows nothing of mailwright."""
-    try:
-        yield
-    except MaildnsError as error:
-        raise DnsError(str(error)) from None
+    def publish(self, stage: Stage) -> None:
+        """Change the zones of a stage, several at a time."""
+        failed = _for_each(stage.changes, lambda zone: self._publish(zone, stage.changes[zone]))
+        if failed:
+            more = f" (and {len(failed) - 1} more zones failed)" if len(failed) > 1 else ""
+            rest = f"; {len(self.moved)} zones were changed, the next plan is what is left"
+            raise DnsError(f"{failed[0]}{more}{rest if self.moved else ''}")
 
+    def _publish(self, zone: str, changes: Sequence[Change]) -> None:
+        provider = self._opened[self._plans.providers[zone]]
+        again = zone in self.moved
+        provider.apply(zone, changes, _reread(provider, zone, changes) if again else self._etags[zone])
+        self.moved.add(zone)
+        # A marker was written with its record, and is no business of name servers where comments hold it.
+        real = [c for c in changes if not is_marker_name(c.key[0], zone)]
+        self._unseen.setdefault(zone, []).extend(real)
+        self._say(f"published {zone}")
 
-def _chosen(wanted: Zones, choices: Choices) -> tuple[Zone, ...]:
-    known = {zone.name for zone in wanted.zones}
-    for name in choices.only:
-        if name not in known:
+    def require_nothing_left(self) -> None:
+        """Plan again; only what is kept for later may be found."""
+        if not self.moved:
+            return
+        only = self._plans.only or tuple(sorted(self.moved))
+        after = plan_site(self._site, Choices(only=only), opened=self._opened)
+        kept = self._plans.kept
+        left = [
+            p.zone for p in after.zones if p.blocked or {c.key for c in p.changes} - kept.get(p.zone, set())
+        ]
+        left += [unread.zone for unread in after.unread]
+        if left:
             raise DnsError(
-                f"{name} is no zone that the fleet file gives a provider; there are {', '.join(known)}"
+                f"published, but a second plan is not empty for {', '.join(left)}; look at it with `dns plan`"
             )
-    names = {each.name for zone in wanted.zones for each in zone.rrsets}
-    for name, type_ in choices.adopt:
-        if name not in names:
-            raise DnsError(f"{name} {type_}: nothing to adopt, the fleet wants nothing at this name")
-    return tuple(zone for zone in wanted.zones if not choices.only or zone.name in choices.only)
+
+    def await_served(self, but: str) -> None:
+        """Wait until every authoritative server serves what was changed since the last time."""
+        waiting, self._unseen = self._unseen, {}
+        missing: list[str] = []
+        failed = _for_each(waiting, lambda zone: missing.extend(self._missing(zone, waiting[zone])))
+        if failed:
+            raise DnsError(str(failed[0]))
+        if missing:
+            lines = "; ".join(sorted(missing))
+            raise DnsError(f"{but} not served everywhere within {self._deadline:g} s: {lines}")
+
+    def _missing(self, zone: str, changes: Iterable[Change]) -> list[str]:
+        servers = self._world.servers(zone)
+        missing = wait_until_served(dict.fromkeys(servers, changes), self._deadline)
+        behind = {m.server for m in missing}
+        serving = [str(server) for server in servers if server not in behind]
+        self.servers.update(serving)
+        self._say(f"{zone} is served by {', '.join(serving) or 'nobody'}")
+        return [f"{m.key[0]} {m.key[1]}: {m.why}" for m in missing]
 
 
-def _refuse_what_cannot_be_held(zones: Iterable[Zone], providers: Mapping[str, Provider]) -> None:
-    for zone in zones:
-        for sentence in providers[zone.name].audit(zone.rrsets):
-            raise DnsError(f"{zone.name}: {sentence}")
+def _reread(provider: Provider, zone: str, changes: Iterable[Change]) -> str:
+    """The state of a zone that we have changed; what is yet to change must be as it was planned from."""
+    snapshot = provider.fetch(zone)
+    held = {r.key: r for r in snapshot.rrsets}
+    for change in changes:
+        if held.get(change.key) != change.old:
+            name, type_ = change.key
+            raise ConflictError(f"{name} {type_} was changed by somebody else meanwhile; plan again")
+    return snapshot.etag
 
 
-def _plan_zone(site: Site, zone: Zone, snapshot: Snapshot, choices: Choices) -> ZonePlan:
-    names = {r.name for r in zone.rrsets}
-    return plan_zone(
-        snapshot,
-        zone.rrsets,
-        site.fleet.dns.owner,
-        adopt=frozenset(key for key in choices.adopt if key[0] in names),
-        allow=frozenset(choices.allow) | site.keyring.released(),
-    )
-
-
-def _unserved(site: Site, plan: ZonePlan, deadline: float, say: Say) -> tuple[Missing, ...]:
-    with as_dns_error():
-        servers = World(site.fleet).servers(plan.zone)
-    missing = wait_until_served(dict.fromkeys(servers, plan.changes), deadline)
-    behind = {m.server for m in missing}
-    say(f"{plan.zone} is served by {', '.join(str(s) for s in servers if s not in behind) or 'nobody'}")
-    return missing
+def _for_each(
+    zones: Collection[str] | Mapping[str, object], work: Callable[[str], None]
+) -> list[MaildnsError]:
+    """Do it for every zone, several at a time; after a failure, begin no other."""
+    pool = ThreadPoolExecutor(AT_ONCE)
+    futures = [pool.submit(work, zone) for zone in zones]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+    errors = [future.exception() for future in futures if not future.cancelled()]
+    for error in errors:
+        if error is not None and not isinstance(error, MaildnsError):
+            raise error
+    return [error for error in errors if isinstance(error, MaildnsError)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from maildns.dkim import is_live_key
@@ -10,6 +10,10 @@ from maildns.dmarc import Dmarc
 from maildns.errors import RecordError
 from maildns.hosts import NULL_MX
 from maildns.provider import Change
+from maildns.records import RRset
+
+EVERYWHERE = "all"
+"""In the flag of a refusal that is about all zones together."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,10 @@ class Limits:
 
     share: float = 0.3
     spare: int = 3
+
+    def exceeded(self, gone: int, owned: int) -> bool:
+        """Whether it is too much that `gone` of our `owned` sets go."""
+        return gone > self.spare and gone > self.share * owned
 
 
 @dataclass(frozen=True)
@@ -36,12 +44,28 @@ def refusals(
 
     `owned` is how many sets are ours before, `gone` how many of them are wanted no longer.
     """
-    if gone > limits.spare and gone > limits.share * owned:
+    if limits.exceeded(gone, owned):
         yield Refusal(f"delete-many={zone}", f"{gone} of our {owned} sets in {zone} would be deleted")
     for change in changes:
         yield from _mail_stoppers(change)
         yield from _tlsa(change)
         yield from _dmarc(change)
+
+
+def refusals_across(
+    counts: Iterable[tuple[int, int]],
+    limits: Limits = Limits(),
+) -> Iterator[Refusal]:
+    """What must be allowed by name over all zones together: few sets in each of many zones are many.
+
+    `counts` are (gone, owned) of each zone. A zone that is over its own limit has its own refusal,
+    and is left out here.
+    """
+    within = [(gone, owned) for gone, owned in counts if not limits.exceeded(gone, owned)]
+    gone, owned = (sum(column) for column in zip(*within, strict=True)) if within else (0, 0)
+    if len(within) > 1 and limits.exceeded(gone, owned):
+        sentence = f"{gone} of our {owned} sets in {len(within)} zones would be deleted"
+        yield Refusal(f"delete-many={EVERYWHERE}", sentence)
 
 
 def _mail_stoppers(change: Change) -> Iterator[Refusal]:
@@ -69,6 +93,21 @@ def _tlsa(change: Change) -> Iterator[Refusal]:
     else:
         sentence = f"{name} would lose the key in use, and senders with it all proof of whom they talk to"
     yield Refusal(f"last-tlsa={name}", sentence)
+
+
+def unannounced(held: Iterable[RRset], in_use: Mapping[str, str]) -> Iterator[Refusal]:
+    """Keys that servers are about to use and that senders cannot know yet (RFC 7671 section 8.4).
+
+    `held` are the sets of a zone as it is, `in_use` the value of the key for each TLSA name.
+    """
+    for each in held:
+        key = in_use.get(each.name)
+        if each.type == "TLSA" and key is not None and key not in each.rdata:
+            yield Refusal(
+                f"new-tlsa={each.name}",
+                f"{each.name} does not name the key in use yet; publish it as the next one first, and use it"
+                f" once the old set has expired ({each.ttl} s)",
+            )
 
 
 def _dmarc(change: Change) -> Iterator[Refusal]:

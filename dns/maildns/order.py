@@ -1,4 +1,7 @@
-"""In which order changes are made: what is pointed at comes before its pointer, and goes after it."""
+"""In which order changes are made in a zone: what is pointed at comes before its pointer, and goes after it.
+
+Between zones, `maildns.stages` keeps the same order.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from collections.abc import Iterable
 from maildns.ownership import is_marker_name
 from maildns.provider import Change
 
-_POINTERS = {"MX", "SRV", "CNAME"}
+POINTERS = frozenset({"MX", "SRV", "CNAME", "PTR"})
+"""The types whose values end in a name that must be there."""
 
 
 def additive_first(changes: Iterable[Change], zone: str) -> tuple[Change, ...]:
@@ -31,9 +35,24 @@ def only_removes(unit: Iterable[Change], zone: str) -> bool:
     return any(lost(c) for c in real) and not any(gained(c) for c in real)
 
 
+def announces(unit: Iterable[Change]) -> bool:
+    """Whether a unit tells the world what hosts must be doing by then.
+
+    A first TLSA set is believed at once, so the key must be served (RFC 7671 section 8.1); a new id makes
+    senders fetch the MTA-STS policy, and they hold what they get for long (RFC 8461 section 8.1).
+    """
+    return any(
+        c.new is not None
+        and (
+            (c.key[1] == "TLSA" and c.old is None) or (c.key[1] == "TXT" and c.key[0].startswith("_mta-sts."))
+        )
+        for c in unit
+    )
+
+
 def _rank(unit: list[Change], zone: str) -> tuple[str, bool]:
     real = [c for c in unit if not is_marker_name(c.key[0], zone)]
-    points = any(c.key[1] in _POINTERS for c in real)
+    points = any(c.key[1] in POINTERS for c in real)
     if not any(lost(c) for c in real):
         return ("1 adds", points)
     if only_removes(real, zone):

@@ -11,9 +11,9 @@ Pure. Who owns what is read from markers (`maildns.ownership`); one rule decides
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from maildns.errors import RecordError
 from maildns.guards import Limits, Refusal, refusals
@@ -43,6 +43,10 @@ class ZonePlan:
     changes: tuple[Change, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     refusals: tuple[Refusal, ...] = ()
+    gone: int = field(default=0, compare=False)
+    """How many of our sets are wanted no longer."""
+    owned: int = field(default=0, compare=False)
+    """How many sets were ours before."""
 
     @property
     def blocked(self) -> bool:
@@ -58,17 +62,18 @@ def plan_zone(
     adopt: AbstractSet[RrKey] = frozenset(),
     allow: AbstractSet[str] = frozenset(),
     limits: Limits = Limits(),  # noqa: B008 - frozen
+    scope: Callable[[str], bool] = lambda _: True,
 ) -> ZonePlan:
     """Compare a zone with what should be in it.
 
     `adopt` names sets to take over from whoever made them, `allow` the refusals to overrule, each
-    as the refusal's flag spells it.
+    as the refusal's flag spells it. Only names for which `scope` holds are looked at.
 
     Raises:
         RecordError: a set is desired that may not be planned here: outside the zone, SOA or NS at
             the apex, an ACME challenge, or two sets with one key.
     """
-    return _Planner(snapshot, desired, owner, adopt).plan(allow, limits)
+    return _Planner(snapshot, desired, owner, adopt).plan(allow, limits, scope)
 
 
 def applied(rrsets: Iterable[RRset], changes: Iterable[Change]) -> tuple[RRset, ...]:
@@ -104,12 +109,13 @@ class _Planner:
         self.adopt = self._adoptable(adopt)
         self.conflicts: list[Conflict] = []
 
-    def plan(self, allow: AbstractSet[str], limits: Limits) -> ZonePlan:
+    def plan(self, allow: AbstractSet[str], limits: Limits, scope: Callable[[str], bool]) -> ZonePlan:
         changes: list[Change] = []
-        for key in sorted({*self.desired, *self.markers, *self.adopt}):
+        keys = [key for key in sorted({*self.desired, *self.markers, *self.adopt}) if scope(key[0])]
+        for key in keys:
             changes += self._settle(key)
         self._refuse_cname_neighbours(changes)
-        gone = sum(key not in self.desired for key in self.markers)
+        gone = sum(key in self.markers and key not in self.desired for key in keys)
         forbidden = refusals(self.zone, changes, owned=len(self.markers), gone=gone, limits=limits)
         return ZonePlan(
             self.zone,
@@ -117,6 +123,8 @@ class _Planner:
             additive_first(changes, self.zone),
             tuple(self.conflicts),
             tuple(r for r in forbidden if r.flag not in allow),
+            gone,
+            len(self.markers),
         )
 
     def _adoptable(self, adopt: AbstractSet[RrKey]) -> frozenset[RrKey]:
