@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from maildns.check import State
 from maildns.planfile import Choices, as_data, read_choices, to_json
 from maildns.records import RrKey, canonical_name
+from mailwright.command import dns_check, dns_export
 from mailwright.command.console import note, say
-from mailwright.command.dnsview import show_plans, show_verdicts
+from mailwright.command.dnsview import show_plans
 from mailwright.command.inventory import Inventory, open_site
-from mailwright.dnscheck import check_site
 from mailwright.model.errors import DnsError
 from mailwright.publish import DEADLINE, Plans, apply_plans, as_dns_error, plan_site
 
 app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet's DNS.")
+app.command(name="check")(dns_check.check)
+app.command(name="export")(dns_export.export)
 
 CHANGES = 2
 """Exit status of a plan that would change something."""
-
-UNKNOWN = 3
-"""Exit status of a check that found no fault, but could not ask everything."""
 
 Only = Annotated[list[str] | None, typer.Option("--only", metavar="ZONE", help="This zone only; repeatable.")]
 Adopt = Annotated[
@@ -96,20 +93,6 @@ def apply(
         typer.confirm("Do this?", abort=True, err=True)
     if plans.blocked or plans.changed:
         apply_plans(site, plans, deadline, note)
-
-
-@app.command()
-def check(inventory: Inventory, *, as_json: AsJson = False) -> None:
-    """Judge what the world sees. Exit status: 0 all is well, 1 a fault, 3 no fault but not all is known."""
-    verdicts = list(check_site(open_site(inventory)))
-    if as_json:
-        say(json.dumps([asdict(verdict) for verdict in verdicts], indent=2))
-    else:
-        show_verdicts(verdicts)
-    states = {verdict.state for verdict in verdicts}
-    if State.FAULT in states:
-        raise typer.Exit(1)
-    raise typer.Exit(UNKNOWN if State.UNKNOWN in states else 0)
 
 
 def _choices(only: list[str] | None, adopt: list[str] | None, allow: list[str] | None) -> Choices:

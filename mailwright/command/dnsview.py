@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from rich.console import Console
@@ -42,7 +43,7 @@ def show_plans(plans: Plans) -> None:
 
 
 def show_verdicts(verdicts: Sequence[Verdict]) -> None:
-    """Print one line a verdict, grouped by name, and the sum."""
+    """Print one line a verdict, grouped by name; at the end again what needs somebody, and the sum."""
     console = _console()
     width = max((len(verdict.what) for verdict in verdicts), default=0)
     for subject in dict.fromkeys(verdict.subject for verdict in verdicts):
@@ -50,8 +51,25 @@ def show_verdicts(verdicts: Sequence[Verdict]) -> None:
         for v in (v for v in verdicts if v.subject == subject):
             mark = (f"  {v.state.value:8}", STATE_STYLES[v.state])
             console.print(Text.assemble(mark, f"{v.what.ljust(width)}  ", (v.sentence, "dim")))
+    for state in (State.FAULT, State.UNKNOWN):
+        for v in (v for v in verdicts if v.state is state):
+            _show_verdict(console, v)
     sums = (f"{sum(v.state is state for v in verdicts)} {state.value}" for state in State)
     console.print(Text(", ".join(sums), style="bold"))
+
+
+def show_changes(verdicts: Iterable[Verdict], when: datetime) -> None:
+    """Print verdicts that are not what they were."""
+    console = _console()
+    console.print(Text(when.isoformat(sep=" ", timespec="seconds"), style="bold"))
+    for verdict in verdicts:
+        _show_verdict(console, verdict)
+
+
+def _show_verdict(console: Console, verdict: Verdict) -> None:
+    mark = (f"{verdict.state.value:8}", STATE_STYLES[verdict.state])
+    remedy = f"; to do: {verdict.remedy}" if verdict.remedy else ""
+    console.print(Text.assemble(mark, f"{verdict.subject} {verdict.what}: {verdict.sentence}{remedy}"))
 
 
 def _console() -> Console:

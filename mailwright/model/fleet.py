@@ -32,6 +32,19 @@ class Admin(Model):
     """OpenSSH public keys, as in `~/.ssh/id_ed25519.pub`."""
 
 
+class Blocklist(Model):
+    """A DNS blocklist that `mailwright dns check` asks about the fleet (RFC 5782)."""
+
+    zone: DnsName
+    """Where it is asked, for example `zen.spamhaus.org`."""
+    of: Literal["addresses", "domains"]
+    """What it lists."""
+    ipv6: bool = False
+    """Whether it lists IPv6 addresses, too."""
+    listed: DnsName | None = None
+    """Of a list of domains, one that is always listed: default `test` (RFC 5782 5)."""
+
+
 class Dns(Model):
     """How the fleet's records are published."""
 
@@ -39,6 +52,9 @@ class Dns(Model):
     """What marks our records in a zone. Two fleets that share a zone take different ones, for good."""
     ttl: int = Field(default=3600, ge=30, le=86400)
     """Seconds that resolvers may keep a record of ours."""
+    blocklists: tuple[Blocklist, ...] | None = None
+    """Blocklists that `dns check` asks about every sending address and domain. Default: those whose word
+    keeps most mail out; in a lab, none. `[]` asks none."""
 
 
 class Dkim(Model):

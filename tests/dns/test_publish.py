@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from maildns.rfc2136 import Rfc2136
 from mailwright.command import dns as command
+from mailwright.command import dns_check
 from mailwright.command.main import run
 from mailwright.model.load import load_site
 from mailwright.model.needs import Needs, Record
@@ -102,7 +103,8 @@ def fleet(knot, tmp_path, capsys, monkeypatch):
     }
     file = tmp_path / "fleet.yaml"
     file.write_text(FLEET.format(port=knot.port))
-    monkeypatch.setattr(command, "open_site", lambda path: load_site(path, ROLES, environ))
+    for module in (command, dns_check):
+        monkeypatch.setattr(module, "open_site", lambda path: load_site(path, ROLES, environ))
     yield Fleet(file, environ, capsys)
     for zone in knot.fleet_zones:
         knot.empty(zone)
@@ -320,7 +322,7 @@ def test_apply_fails_while_a_server_that_the_zone_names_does_not_serve_it(fleet,
         fleet.change("    ipv6: 2001:db8:100::21\n", "")
         fleet.dns("apply", "--deadline", "0.2")
         status, out = fleet.dns("check")
-        assert (status, out.count("unknown ")) == (3, 1)
+        assert (status, out.count("\n  unknown ")) == (3, 1)
         assert "unknown server ns9.brightpost.example (127.0.0.9)" in out
     finally:
         target.foreign_delete(f"{zone} 3600 NS ns9.{zone}")

@@ -1,0 +1,50 @@
+"""Every record that the fleet wants, as the authoritative servers give it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from maildns.check import State, Verdict, check_fcrdns, check_mx_targets, check_rrset
+from maildns.hosts import reverse_name
+from maildns.records import RRset
+from mailwright.dnscheck.asking import Asking
+from mailwright.dnscheck.task import Task
+from mailwright.zones import SENDS, Zones
+
+PUBLISH = "publish it: `mailwright dns apply`"
+BY_HAND = "publish it where the zone is held: `mailwright dns plan` shows the value"
+AT_RENTER = "have it set by whoever rents out the address"
+
+
+def tasks(wanted: Zones, asking: Asking) -> Iterator[Task]:
+    """One for each set, and one for each sending address."""
+    held = [(each, PUBLISH) for zone in wanted.zones for each in zone.rrsets]
+    for each, remedy in [*held, *((each, _by_hand(each)) for each in wanted.by_hand)]:
+        yield Task("records", each.name, partial(_records, each, remedy, asking))
+    ours = {each.name for each, remedy in held if remedy == PUBLISH}
+    for machine in asking.fleet.with_role(SENDS):
+        for ip in machine.addresses:
+            host, reverse = str(machine.fqdn), reverse_name(ip)
+            remedy = PUBLISH if reverse in ours else AT_RENTER
+            yield Task("fcrdns", host, partial(_fcrdns, host, str(ip), reverse, remedy, asking))
+
+
+def _by_hand(wanted: RRset) -> str:
+    return AT_RENTER if wanted.type == "PTR" else BY_HAND
+
+
+def _records(wanted: RRset, remedy: str, asking: Asking) -> Iterator[Verdict]:
+    yield from _advised(check_rrset(wanted, asking), "records", remedy)
+    if wanted.type == "MX":
+        yield from _advised(check_mx_targets(wanted, asking), "records", PUBLISH)
+
+
+def _fcrdns(host: str, ip: str, reverse: str, remedy: str, asking: Asking) -> Iterator[Verdict]:
+    yield from _advised([check_fcrdns(host, ip, reverse, asking)], "fcrdns", remedy)
+
+
+def _advised(verdicts: Iterable[Verdict], kind: str, remedy: str) -> Iterator[Verdict]:
+    for verdict in verdicts:
+        yield replace(verdict, kind=kind, remedy=remedy if verdict.state is State.FAULT else "")
