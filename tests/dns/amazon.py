@@ -53,6 +53,8 @@ class Amazon:
     """The account, and what tests do to it."""
 
     calls: Counter[str] = field(default_factory=Counter)
+    users: set[str] = field(default_factory=set)
+    """The access keys that requests were signed with."""
     faults: list[Fault] = field(default_factory=list)
     pending: int = 0
     """How many questions a change stays PENDING for."""
@@ -76,6 +78,7 @@ class Amazon:
         action = _action(environ["REQUEST_METHOD"], environ["PATH_INFO"])
         with self._lock:
             self.calls[action] += 1
+            self.users |= set(re.findall(r"Credential=([^/]+)/", environ.get("HTTP_AUTHORIZATION", "")))
             fault = self._fault(action)
         if fault and not fault.made:
             return _fail(environ, start, fault)
@@ -114,7 +117,7 @@ class Amazon:
         # moto wants a DELETE to name a set that it remembers as written, in that order of values.
         zone.rr_changes = ChangeList()
         for action, name, type_, ttl, values in changes:
-            if action == "DELETE":
+            if action == "DELETE" and values:
                 same = {"Name": name, "Type": type_, "TTL": ttl, "ResourceRecords": _records(values)}
                 zone.rr_changes.append({"Action": "UPSERT", "ResourceRecordSet": same})
         environ["wsgi.input"], environ["CONTENT_LENGTH"] = BytesIO(body), str(len(body))
@@ -158,14 +161,15 @@ def _read(body: bytes) -> Iterator[Wanted]:
     at = f"{{{NAMESPACE}}}"
     for change in ET.fromstring(body).iter(f"{at}Change"):  # noqa: S314 - from our own client
         rrset = change.find(f"{at}ResourceRecordSet")
-        values = tuple(value.text or "" for value in rrset.iter(f"{at}Value"))
+        alias = rrset.find(f"{at}AliasTarget") is not None
+        values = None if alias else tuple(value.text or "" for value in rrset.iter(f"{at}Value"))
         texts = [change.findtext(f"{at}Action"), *(rrset.findtext(f"{at}{t}") for t in ("Name", "Type"))]
         yield (*texts, int(rrset.findtext(f"{at}TTL") or 0), values)
 
 
 def _size(changes: Iterable[Wanted]) -> tuple[int, int]:
     """Elements and characters; an UPSERT counts twice."""
-    doubled = [(2 if c[0] == "UPSERT" else 1, c[4]) for c in changes]
+    doubled = [(2 if c[0] == "UPSERT" else 1, c[4] or ()) for c in changes]
     return sum(n * len(v) for n, v in doubled), sum(n * sum(map(len, v)) for n, v in doubled)
 
 
@@ -206,6 +210,7 @@ def _error(start: Start, status: int, code: str, message: str) -> bytes:
 def _fail(environ: dict[str, Any], start: Start, fault: Fault) -> list[bytes]:
     if fault.cut:
         environ["werkzeug.socket"].shutdown(socket.SHUT_RDWR)
+        start("200 X", [])
         return []
     return [_error(start, fault.status, fault.code, fault.message)]
 

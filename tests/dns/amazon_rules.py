@@ -15,8 +15,8 @@ TYPES = "A AAAA CAA CNAME DS HTTPS MX NAPTR NS PTR SOA SPF SRV SSHFP SVCB TLSA T
 CHUNK = re.compile(r'"((?:[ !#-\[\]-~]|\\["\\]|\\[0-3][0-7]{2})*)"')
 OCTET = re.compile(r"\\[0-3][0-7]{2}|\\.|.")
 
-Wanted = tuple[str, str, str, int, tuple[str, ...]]
-"""Action, name, type, TTL and values of one change."""
+Wanted = tuple[str, str, str, int, tuple[str, ...] | None]
+"""Action, name, type, TTL and values of one change; no values of an alias."""
 
 Content = dict[tuple[str, str], tuple[int, frozenset[str]] | None]
 """A zone: name and type to TTL and values; `None` for aliases and their like."""
@@ -33,23 +33,24 @@ def refusals(
     touched: Counter[tuple[str, str, str]] = Counter()
     for action, name, type_, ttl, values in changes:
         what = f"resource record set [name='{name}', type='{type_}']"
+        new = None if values is None else (ttl, frozenset(values))
         touched[action, name, type_] += 1
         if touched[action, name, type_] > 1:
             yield f"The request contains an invalid set of changes for a resource record set '{type_} {name}'"
         if name != apex and not name.endswith("." + apex):
             yield f"RRSet with DNS name {name} is not permitted in zone {apex}"
         if action == "DELETE":
-            yield from _delete_refusals(what, (name, type_), (ttl, frozenset(values)), zone, apex)
+            yield from _delete_refusals(what, (name, type_), new, zone, apex)
             continue
         if action == "CREATE" and (name, type_) in zone:
             yield f"Tried to create {what} but it already exists"
         yield from _value_refusals(type_, values)
         yield from _neighbour_refusals(name, type_, zone, apex)
-        zone[name, type_] = ttl, frozenset(values)
+        zone[name, type_] = new
 
 
 def _delete_refusals(
-    what: str, key: tuple[str, str], said: tuple[int, frozenset[str]], zone: Content, apex: str
+    what: str, key: tuple[str, str], said: tuple[int, frozenset[str]] | None, zone: Content, apex: str
 ) -> Iterator[str]:
     if key not in zone:
         yield f"Tried to delete {what} but it was not found"
@@ -75,7 +76,9 @@ def _neighbour_refusals(name: str, type_: str, zone: Content, apex: str) -> Iter
         )
 
 
-def _value_refusals(type_: str, values: tuple[str, ...]) -> Iterator[str]:
+def _value_refusals(type_: str, values: tuple[str, ...] | None) -> Iterator[str]:
+    if values is None:
+        return
     if type_ not in TYPES.split():
         yield f"Value '{type_}' at 'type' failed to satisfy constraint"
     if not values:

@@ -37,6 +37,7 @@ def amazon_fixture(route53_server: Amazon, monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "aws-credentials"))
     route53_server.faults.clear()
     route53_server.calls.clear()
+    route53_server.users.clear()
     route53_server.pending, route53_server.before_change = 0, None
     return route53_server
 

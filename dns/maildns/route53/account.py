@@ -35,7 +35,7 @@ ATTEMPTS = 10
 REGION = "us-east-1"
 
 CONFIG = Config(
-    retries={"mode": "adaptive", "max_attempts": ATTEMPTS},
+    retries={"mode": "adaptive", "total_max_attempts": ATTEMPTS},
     connect_timeout=10,
     read_timeout=60,
     max_pool_connections=32,
