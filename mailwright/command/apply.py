@@ -32,7 +32,8 @@ def apply(
     """Show the plan, ask, publish the DNS, then change the machines.
 
     What the DNS gains comes before the machines: none may sign with a key or greet with a name that the
-    world cannot look up. What it loses goes after them. Exit status: 0 done or nothing to do, 1 a
+    world cannot look up. What it loses goes after them, and what it announces of them (a first TLSA
+    record, an MTA-STS policy) comes after them. Exit status: 0 done or nothing to do, 1 a
     machine or a zone failed.
     """
     site = open_site(inventory)
@@ -72,14 +73,14 @@ def _agreed(plans: Sequence[MachinePlan], zones: Plans | None, *, yes: bool) -> 
 
 
 def _remove(site: Site, published: Plans, *, complete: bool) -> None:
-    """Take the records away that no machine needs any more, once every machine is up to date."""
+    """Take away what no machine needs any more and announce what all now do, once all are up to date."""
     zones = ", ".join(zone for zone, keys in published.kept.items() if keys)
     if not complete:
-        note(f"{zones}: records that go stay until a run over all machines ends well")
+        note(f"{zones}: records that go or announce wait for a run over all machines that ends well")
         return
     rest = plan_site(site)
     if any({c.key for c in plan.changes} - published.kept[plan.zone] for plan in rest.zones):
-        raise DnsError(f"{zones}: changed meanwhile, so that nothing was removed; run this again")
+        raise DnsError(f"{zones}: changed meanwhile, so that nothing more was published; run this again")
     apply_plans(site, rest, say=note)
 
 

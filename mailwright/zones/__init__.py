@@ -6,21 +6,22 @@ follow from the fleet file. What else a role wants the world to see, it declares
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from maildns.errors import MaildnsError
 from maildns.names import longest_zone
 from maildns.records import Entry, RRset, collect
 from mailwright.model.errors import DnsError
-from mailwright.model.fleet import Fleet
+from mailwright.model.fleet import Fleet, Machine
+from mailwright.model.needs import Needs
 from mailwright.model.site import Site
 from mailwright.zones.dkim import dkim_entries
 from mailwright.zones.domains import domain_entries
 from mailwright.zones.keys import key_entries, keys_in_use
 from mailwright.zones.machines import SENDS, machine_entries
 
-__all__ = ["SENDS", "Zone", "Zones", "desired", "entries", "keys_of", "zone_providers"]
+__all__ = ["SENDS", "Zone", "Zones", "desired", "zone_providers"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Zones:
     zones: tuple[Zone, ...]
     by_hand: tuple[RRset, ...]
     """What belongs in zones that no provider of ours holds."""
+    in_use: Mapping[str, str] = field(default_factory=dict)
+    """TLSA name to the value of the key that the machine there is given now."""
 
 
 def desired(site: Site) -> Zones:
@@ -50,8 +53,9 @@ def desired(site: Site) -> Zones:
         SecretError: a DKIM key is missing.
     """
     fleet = site.fleet
+    machines = tuple((machine, site.plan(machine).merged) for machine in fleet.machines)
     try:
-        rrsets = collect(entries(site), fleet.dns.ttl)
+        rrsets = collect(_entries(site, machines), fleet.dns.ttl)
     except MaildnsError as error:
         raise DnsError(str(error)) from None
     providers = zone_providers(fleet)
@@ -62,7 +66,9 @@ def desired(site: Site) -> Zones:
     zones = tuple(
         Zone(name, provider, tuple(placed.get(name, ()))) for name, provider in providers.items() if provider
     )
-    return Zones(zones, tuple(placed.get(None, ())))
+    certificates = (each for _, needs in machines for each in needs.certificates)
+    in_use = {name: value for each in certificates for name, value in keys_in_use(each, site.secrets)}
+    return Zones(zones, tuple(placed.get(None, ())), in_use)
 
 
 def zone_providers(fleet: Fleet) -> dict[str, str | None]:
@@ -71,11 +77,10 @@ def zone_providers(fleet: Fleet) -> dict[str, str | None]:
     return domains | {str(z.name): z.provider for z in fleet.reverse_zones}
 
 
-def entries(site: Site) -> Iterator[Entry]:
+def _entries(site: Site, machines: Iterable[tuple[Machine, Needs]]) -> Iterator[Entry]:
     """Every value, with the sentence that says why it must be there."""
-    for machine in site.fleet.machines:
+    for machine, needs in machines:
         yield from machine_entries(site.fleet, machine)
-        needs = site.plan(machine).merged
         for need in needs.records:
             yield Entry(need.name, need.type, need.value, need.reason)
         for certificate in needs.certificates:
@@ -83,17 +88,3 @@ def entries(site: Site) -> Iterator[Entry]:
     for domain in site.fleet.domains:
         yield from domain_entries(site.fleet, domain)
         yield from dkim_entries(domain, site.keyring, site.secrets)
-
-
-def keys_of(site: Site) -> dict[str, str]:
-    """TLSA name to the value of the key that the machine there is given now.
-
-    Raises:
-        DnsError, SecretError: as `desired`.
-    """
-    return {
-        name: value
-        for machine in site.fleet.machines
-        for certificate in site.plan(machine).merged.certificates
-        for name, value in keys_in_use(certificate, site.secrets)
-    }
