@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -128,8 +128,8 @@ class _Check:
     voids: int = 0
     unlimited: bool = False
     """In an explanation: what it looks up no longer decides anything."""
-    _pointers: tuple[str, ...] | None = None
-    _validated: dict[str, bool] = field(default_factory=dict)
+    _names: list[str] | None = None
+    """What `%{p}` chooses from: looked up once."""
 
     def host(self, domain: str) -> Evaluation:
         """Judge by a domain's policy, errors turned into results."""
@@ -240,32 +240,28 @@ class _Check:
 
     def _validated_name(self, domain: str) -> str:
         """What `%{p}` stands for: the domain itself, a name below it, any, or "unknown"."""
-        if self._pointers is None and not self.unlimited:
-            self._count("%{p}", domain)
-        names = [name.removesuffix(".") for name in self._validated_names()]
+        if self._names is None:
+            if not self.unlimited:
+                self._count("%{p}", domain)
+            self._names = self._validated_names()
+        names = [name.removesuffix(".") for name in self._names]
         ranked = sorted(names, key=lambda name: (name != domain, not within(name, domain)))
         return ranked[0] if ranked else _UNKNOWN
 
     def _validated_names(self) -> list[str]:
         """Names whose PTR and address agree (section 5.5): of the first ten; DNS errors make none."""
-        if self._pointers is None:
-            try:
-                names = self._ask(reverse_name(self.message.ip), "PTR")
-            except LookupFailedError:
-                names = ()
-            self._pointers = tuple(dict.fromkeys(name.lower() for name in names))[:MAX_HOSTS]
-        return [name for name in self._pointers if self._is_validated(name)]
+        names = self._ask_if_answered(reverse_name(self.message.ip), "PTR")
+        few = list(dict.fromkeys(name.lower() for name in names))[:MAX_HOSTS]
+        return [name for name in few if self._has_client(self._ask_if_answered(name, self._type))]
 
-    def _is_validated(self, name: str) -> bool:
-        if name not in self._validated:
-            try:
-                found = self._ask(name, self._type)
-            except LookupFailedError:
-                found = ()
-            self._validated[name] = str(self.message.ip) in {
-                str(_network(each).network_address) for each in found
-            }
-        return self._validated[name]
+    def _has_client(self, addresses: tuple[str, ...]) -> bool:
+        return any(self._in_network(_network(address)) for address in addresses)
+
+    def _ask_if_answered(self, name: str, type_: str) -> tuple[str, ...]:
+        try:
+            return self._ask(name, type_)
+        except LookupFailedError:
+            return ()
 
     def _explain(self, exp: MacroString, domain: str) -> str:
         """The explanation; empty when there is anything wrong with it (section 6.2)."""
