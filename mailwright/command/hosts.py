@@ -25,13 +25,25 @@ class Run:
     Use it as a context manager: a run that was not begun ends without touching a machine.
     """
 
-    def __init__(self, repository: Path, shim: Path, machines: Sequence[str], *, dry: bool = False) -> None:
-        """Start planning at once, in the repository, from pyinfra's inventory `shim`."""
+    def __init__(
+        self,
+        repository: Path,
+        shim: Path,
+        machines: Sequence[str],
+        *,
+        roles: Sequence[str] = (),
+        dry: bool = False,
+    ) -> None:
+        """Start planning at once, in the repository, from pyinfra's inventory `shim`.
+
+        `roles`: only what is theirs, on machines that were deployed before.
+        """
         # What the process prints besides its events (a traceback, a library's warning) is kept for
         # the case that it dies without a word. A file, because nobody reads a pipe meanwhile.
         self._stray = TemporaryFile()  # noqa: SIM115 - closed in __exit__
         command = [sys.executable, "-m", "mailwright.converge.driver", str(shim.absolute()), "deploy.py"]
-        command += [f"--machine={name}" for name in machines] + (["--dry"] if dry else [])
+        command += [f"--machine={name}" for name in machines] + [f"--role={name}" for name in roles]
+        command += ["--dry"] if dry else []
         self._process = subprocess.Popen(
             command,
             cwd=repository,

@@ -19,6 +19,7 @@ COMMANDS = {
     "apply": "mailwright.command.apply",
     "verify": "mailwright.command.verify",
     "dns": "mailwright.command.dns",
+    "dkim": "mailwright.command.dkim",
     "secrets": "mailwright.command.secrets",
     "schema": "mailwright.command.schema",
     "lab": "mailwright.command.lab",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pyinfra.context import ctx_host
 
 from mailwright.converge import machine, session
-from mailwright.converge.inventory import FLEET_FILE, MACHINE, InventoryError, site_of
+from mailwright.converge.inventory import FLEET_FILE, MACHINE, ROLES, InventoryError, site_of
 from mailwright.converge.remote import Redactor
 from mailwright.converge.session import Session
 from mailwright.model.errors import MailwrightError
@@ -17,7 +17,9 @@ from mailwright.model.role import Role
 def deploy(roles: Sequence[Role]) -> None:
     """Bring the machine that pyinfra is working on to what its roles need.
 
-    Called by deploy.py, once for each host. `roles` are all there are, in order.
+    Called by deploy.py, once for each host. `roles` are all there are, in order. A run that is about some
+    roles only (host data `mailwright_roles`) expects a machine that has been deployed before, and leaves
+    whatever else is due on it to a whole run.
 
     Raises:
         InventoryError: the machine's desired state cannot be computed, for instance for want of a secret.
@@ -26,16 +28,24 @@ def deploy(roles: Sequence[Role]) -> None:
     if not machine.accept():
         return
     machine.recover(name="machine: clean up after an interrupted run")
+    only = own.host.data.get(ROLES)
+    if only is None:
+        _beneath()
+    # pyinfra tells operations apart by the lines that called them, and by this loop's position. It must
+    # be the same loop on every host, or one role's operation would be merged with another's.
+    for role in own.host.loop(roles):
+        if role.name in own.plan.contexts and (only is None or role.name in only):
+            role.apply(own.plan.contexts[role.name])
+    if only is None:
+        machine.late_units(name="machine: units that read what came later")
+
+
+def _beneath() -> None:
+    """What the needs of all roles add up to, before any of them has its turn."""
     machine.users(packages_are_there=False, name="machine: users")
     machine.packages(name="machine: packages")
     machine.users(packages_are_there=True, name="machine: groups that packages brought")
     machine.sysctls(name="machine: kernel settings")
-    # pyinfra tells operations apart by the lines that called them, and by this loop's position. It must
-    # be the same loop on every host, or one role's operation would be merged with another's.
-    for role in own.host.loop(roles):
-        if role.name in own.plan.contexts:
-            role.apply(own.plan.contexts[role.name])
-    machine.late_units(name="machine: units that read what came later")
 
 
 def _begin(roles: Sequence[Role]) -> Session:

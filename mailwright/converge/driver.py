@@ -39,6 +39,7 @@ from pyinfra_cli.util import exec_file
 from typing_extensions import override
 
 from mailwright.converge.events import GO, Event, Kind
+from mailwright.converge.inventory import ROLES
 
 _SUMMARY = "Error: executed "
 """How pyinfra ends what it says about a failed operation: a count of commands, of no use to anybody."""
@@ -140,13 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("inventory")
     parser.add_argument("deploy")
     parser.add_argument("--machine", action="append", help="only these; default: all")
+    parser.add_argument("--role", action="append", help="only what is theirs; default: everything")
     parser.add_argument("--dry", action="store_true")
     args = parser.parse_args(arguments)
     teller = Teller(_private_stdout())
     _listen(teller)
     state = State(check_for_changes=True)
     try:
-        _start(state, teller, args.inventory, args.machine)
+        _start(state, teller, args.inventory, args.machine, args.role)
         _plan(state, teller, args.deploy)
         if state.active_hosts and not args.dry and _consent(teller):
             state.set_stage(StateStage.Execute)
@@ -184,7 +186,9 @@ def _listen(teller: Teller) -> None:
     pyinfra.logger.propagate = False
 
 
-def _start(state: State, teller: Teller, inventory_file: str, machines: list[str] | None) -> None:
+def _start(
+    state: State, teller: Teller, inventory_file: str, machines: list[str] | None, roles: list[str] | None
+) -> None:
     state.cwd = str(Path.cwd())
     sys.path.append(state.cwd)
     ctx_state.set(state)
@@ -192,7 +196,8 @@ def _start(state: State, teller: Teller, inventory_file: str, machines: list[str
     config.DIFF = True
     ctx_config.set(config)
     config.lock_current_state()
-    inventory = make_inventory(inventory_file, cwd=state.cwd)
+    only = {ROLES: roles} if roles else {}
+    inventory = make_inventory(inventory_file, override_data=only, cwd=state.cwd)
     ctx_inventory.set(inventory)
     limit = [inventory.get_host(name) for name in machines] if machines else None
     state.init(inventory, config, initial_limit=limit)

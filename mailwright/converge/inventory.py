@@ -23,6 +23,9 @@ FLEET_FILE = "mailwright_fleet"
 MACHINE = "mailwright_machine"
 """Host data: the machine's name in it. pyinfra's own name for a host may differ (`@vagrant/out1`)."""
 
+ROLES = "mailwright_roles"
+"""Host data: names of the only roles that a run is about; without it, all."""
+
 Group = list[tuple[str, dict[str, Any]]]
 """What pyinfra takes for a group: (machine name, host data)."""
 

@@ -1,0 +1,97 @@
+"""The hosts' part in a rotation: have them sign with other keys, and see for oneself that they do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from mailwright.command.hosts import MachineResult, Run, note_result, read_plan
+from mailwright.model.errors import ConvergeError
+from mailwright.model.fleet import Machine
+from mailwright.model.site import Site
+from mailwright.verify.derive import expectations
+from mailwright.verify.expectation import Evidence, UnknownError
+from mailwright.verify.gather import Gathering, evidence
+from mailwright.verify.ssh import runner
+from mailwright.zones import SENDS
+
+SIGNS = "opendkim"
+"""The role whose machines sign."""
+
+UNKNOWN = "no answer: "
+"""How the line of a host begins that cannot be asked."""
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """All machines that sign."""
+
+    repository: Path
+    shim: Path
+    say: Callable[[str], None]
+
+    def deploy(self, site: Site) -> Mapping[str, str]:
+        """Have every host sign as the site says, and ask each whether it does.
+
+        Nothing but the signing role is deployed: what else is due on a host waits for `apply`. Returns each
+        host with what is wrong, or with nothing once it is proved. The fleet is read from its files anew,
+        so what the site says must have been written down.
+        """
+        names = [machine.name for machine in site.fleet.with_role(SIGNS)]
+        if not names:
+            return {}
+        problems = self._converge(names)
+        return {name: problems.get(name) or fault for name, fault in faults(site).items()}
+
+    def stopped(self, site: Site) -> Mapping[str, str]:
+        """Ask each host whether its signers, and what hands mail to them, are as the site says."""
+        return faults(site, (SIGNS, SENDS))
+
+    def _converge(self, names: list[str]) -> dict[str, str]:
+        try:
+            with Run(self.repository, self.shim, names, roles=(SIGNS,)) as run:
+                plans = read_plan(run.events(), names)
+                results = {p.name: MachineResult(p.name, problem=p.problem) for p in plans}
+                if any(plan.changes for plan in plans):
+                    self.say(f"deploying {SIGNS} to {', '.join(p.name for p in plans if p.changes)}")
+                    run.go()
+                    for event in run.events():
+                        note_result(results, event)
+        except ConvergeError as error:
+            return dict.fromkeys(names, str(error))
+        return {name: result.problem for name, result in results.items()}
+
+
+def faults(site: Site, roles: Iterable[str] = (SIGNS,)) -> dict[str, str]:
+    """Ask every signing host: what is not as some of its roles say, in one line, or nothing.
+
+    That a host does not answer is a line like any other; it begins with `UNKNOWN`.
+    """
+    machines = site.fleet.with_role(SIGNS)
+    chosen = frozenset(roles)
+    jobs: dict[str, Callable[[], Evidence]] = {
+        machine.name: partial(_evidence, site, machine, chosen) for machine in machines
+    }
+    gathering = Gathering(jobs)
+    try:
+        return {machine.name: _judged(site, machine, chosen, gathering) for machine in machines}
+    finally:
+        gathering.close()
+
+
+def _evidence(site: Site, machine: Machine, roles: frozenset[str]) -> Evidence:
+    plan = site.plan(machine)
+    mine = [e for e in expectations(plan) if e.role in roles]
+    return evidence(runner(machine), plan.merged, mine)
+
+
+def _judged(site: Site, machine: Machine, roles: frozenset[str], gathering: Gathering) -> str:
+    try:
+        seen = gathering.of(machine.name)
+        found = [(e, e.judge(seen)) for e in expectations(site.plan(machine)) if e.role in roles]
+    except UnknownError as error:
+        return f"{UNKNOWN}{error}"
+    wrong = [f"{e.name}: {fault.found}" for e, fault in found if fault]
+    return "; ".join(wrong[:2]) + (f" and {len(wrong) - 2} more" if len(wrong) > 2 else "")  # noqa: PLR2004
