@@ -9,7 +9,9 @@ from hashlib import sha256
 from typing import Any
 
 from maildns.errors import MaildnsError
+from maildns.guards import Refusal
 from maildns.plan import ZonePlan
+from maildns.provider import Change
 from maildns.records import RrKey, RRset
 
 FORMAT = 1
@@ -50,15 +52,41 @@ def to_json(plans: Iterable[ZonePlan], choices: Choices = Choices()) -> str:
 
 
 def as_data(plan: ZonePlan) -> dict[str, Any]:
-    """One zone's plan as plain data."""
+    """One zone's plan as plain data: changes in the order in which they are made."""
     return {
         "zone": plan.zone,
-        "changes": [
-            {"name": c.key[0], "type": c.key[1], "old": _side(c.old), "new": _side(c.new), "reason": c.reason}
-            for c in plan.changes
-        ],
+        "changes": [_change(change) for change in plan.changes],
         "conflicts": [{"name": c.key[0], "type": c.key[1], "what": c.sentence} for c in plan.conflicts],
-        "refusals": [{"flag": r.flag, "what": r.sentence} for r in plan.refusals],
+        "refusals": [refusal_data(refusal) for refusal in plan.refusals],
+    }
+
+
+def refusal_data(refusal: Refusal) -> dict[str, str]:
+    """A refusal as plain data."""
+    return {"flag": refusal.flag, "what": refusal.sentence}
+
+
+def rrset_data(each: RRset) -> dict[str, Any]:
+    """A set as plain data, the reasons in the order of the values."""
+    explained = tuple(each.explained())
+    return {
+        "name": each.name,
+        "type": each.type,
+        "ttl": each.ttl,
+        "values": [value for value, _ in explained],
+        "reasons": [reason for _, reason in explained],
+    }
+
+
+def _change(change: Change) -> dict[str, Any]:
+    name, type_ = change.key
+    return {
+        "name": name,
+        "type": type_,
+        "old": _side(change.old),
+        "new": rrset_data(change.new) if change.new else None,
+        "reason": change.reason,
+        "unit": change.unit,
     }
 
 

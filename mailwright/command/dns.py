@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
-from maildns.planfile import Choices, as_data, read_choices, to_json
+from maildns.planfile import Choices, read_choices, to_json
 from maildns.records import RrKey, canonical_name
 from mailwright.command import dns_check, dns_export
 from mailwright.command.console import note, say
+from mailwright.command.dnsjson import outcome_data, plans_data
 from mailwright.command.dnsview import show_plans
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.model.errors import DnsError
-from mailwright.publish import DEADLINE, Plans, apply_plans, as_dns_error, plan_site
+from mailwright.model.site import Site
+from mailwright.publish import DEADLINE, Outcome, Plans, apply_plans, as_dns_error, plan_site
 
 app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet's DNS.")
 app.command(name="check")(dns_check.check)
@@ -24,7 +26,12 @@ app.command(name="export")(dns_export.export)
 CHANGES = 2
 """Exit status of a plan that would change something."""
 
-Only = Annotated[list[str] | None, typer.Option("--only", metavar="ZONE", help="This zone only; repeatable.")]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--only", metavar="NAME", help="This zone, or this domain within its parent's zone, only; repeatable."
+    ),
+]
 Adopt = Annotated[
     list[str] | None,
     typer.Option("--adopt", metavar="NAME/TYPE", help="Take over a set that somebody else made; repeatable."),
@@ -48,12 +55,18 @@ def plan(
     out: Annotated[Path | None, typer.Option("--out", help="Save the plan, to apply exactly this.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what publishing would change. Exit status: 0 nothing, 2 changes, 1 a conflict or an error."""
+    """Show what publishing would change. Exit status: 0 nothing, 2 changes, 1 a conflict or an error.
+
+    A zone that cannot be read is told beside the plans of the others, and is an error.
+    """
     choices = _choices(only, adopt, allow)
-    plans = plan_site(open_site(inventory), choices)
+    plans = plan_site(open_site(inventory), choices, say=note)
+    if as_json:
+        say(json.dumps(plans_data(plans), indent=2))
+    else:
+        show_plans(plans)
     if out:
-        out.write_text(to_json(plans.zones, choices))
-    _show(plans, as_json=as_json)
+        _save(out, plans, choices)
     if plans.blocked:
         raise typer.Exit(1)
     raise typer.Exit(CHANGES if plans.changed else 0)
@@ -73,10 +86,12 @@ def apply(
         float, typer.Option(min=0, help="Seconds for every authoritative server to serve it.")
     ] = DEADLINE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show the plan, ask, publish, and see that every authoritative server has it. Exit status: 0 or 1.
 
-    A saved plan (--plan) has been read before, and is not asked about.
+    A saved plan (--plan) has been read before, and is not asked about. Run again after a failure: what is
+    left is planned and done.
     """
     if plan_file and (only or adopt or allow):
         raise DnsError("--plan holds its own --only, --adopt and --allow")
@@ -85,14 +100,29 @@ def apply(
     expected = None
     if plan_file:
         expected, choices = _read(plan_file)
-    plans = plan_site(site, choices)
+    plans = plan_site(site, choices, say=note)
     if expected and plans.digest != expected:
         raise DnsError(f"{plan_file}: the world or the fleet has changed since; plan again")
-    _show(plans, as_json=False)
+    if not as_json:
+        show_plans(plans)
     if plans.changed and not (plans.blocked or plan_file or yes):
         typer.confirm("Do this?", abort=True, err=True)
-    if plans.blocked or plans.changed:
-        apply_plans(site, plans, deadline, note)
+    outcome, failure = _apply(site, plans, deadline)
+    if as_json:
+        say(json.dumps(outcome_data(plans, outcome, str(failure) if failure else None), indent=2))
+    elif outcome.published:
+        say(f"done: {len(outcome.published)} zones, served by all {len(outcome.servers)} servers", "bold")
+    if failure:
+        raise failure
+
+
+def _apply(site: Site, plans: Plans, deadline: float) -> tuple[Outcome, DnsError | None]:
+    if not (plans.blocked or plans.changed):
+        return Outcome(), None
+    try:
+        return apply_plans(site, plans, deadline, note), None
+    except DnsError as error:
+        return Outcome(), error
 
 
 def _choices(only: list[str] | None, adopt: list[str] | None, allow: list[str] | None) -> Choices:
@@ -124,13 +154,10 @@ def _read(file: Path) -> tuple[str, Choices]:
         return read_choices(text)
 
 
-def _show(plans: Plans, *, as_json: bool) -> None:
-    if not as_json:
-        show_plans(plans)
-        return
-    by_hand = [
-        {"name": r.name, "type": r.type, "ttl": r.ttl, "values": [v for v, _ in r.explained()]}
-        for r in plans.by_hand
-    ]
-    content = {"digest": plans.digest, "zones": [as_data(p) for p in plans.zones], "by_hand": by_hand}
-    say(json.dumps(content, indent=2))
+def _save(file: Path, plans: Plans, choices: Choices) -> None:
+    if plans.unread:
+        raise DnsError(f"{file} is not written: a plan is saved when every zone can be read")
+    try:
+        file.write_text(to_json(plans.zones, choices))
+    except OSError as error:
+        raise DnsError(f"{file}: {error.strerror}") from None

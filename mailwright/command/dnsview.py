@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -10,15 +11,19 @@ from rich.console import Console
 from rich.text import Text
 
 from maildns.check import State, Verdict
+from maildns.guards import Refusal
 from maildns.order import gained, lost
 from maildns.ownership import is_marker_name, marked_key
 from maildns.plan import ZonePlan
 from maildns.provider import Change
 from maildns.records import RRset
-from mailwright.publish import Plans
+from mailwright.dnsplan import MANY, Plans
 
 WIDEST_VALUE = 64
-STYLES = {"+": "green", "-": "red", "~": "yellow", "=": "cyan"}
+STYLES = {"+": "green", "~": "yellow", "-": "red", "=": "cyan"}
+WORDS = {"add": "to add", "change": "to change", "delete": "to delete", "take_over": "to take over"}
+"""In the order of `STYLES`."""
+HINDRANCES = {"conflicts": "in conflict", "refusals": "refused", "unread": "unread"}
 STATE_STYLES = {State.OK: "green", State.FAULT: "bold red", State.UNKNOWN: "yellow"}
 
 
@@ -33,13 +38,49 @@ class Line(NamedTuple):
 
 
 def show_plans(plans: Plans) -> None:
-    """Print every zone's plan and what has to be published by hand."""
+    """Print every zone's plan, what has to be published by hand, what stands in the way, and the sum.
+
+    Of very many zones, those with nothing to do are only counted.
+    """
     console = _console()
-    for plan in plans.zones:
+    many = len(plans.zones) > MANY
+    shown = [p for p in plans.zones if p.changes or p.blocked or not many]
+    for plan in shown:
         _show_zone(console, plan, plans.providers[plan.zone])
+    if many and len(shown) < len(plans.zones):
+        console.print(Text(f"{len(plans.zones) - len(shown)} other zones: nothing to do", style="bold"))
     if plans.by_hand:
         console.print(Text("publish by hand: no provider of the fleet holds these zones", style="bold"))
         _show_lines(console, [line for each in plans.by_hand for line in _wanted(each)])
+    for unread in plans.unread:
+        console.print(Text(unread.zone, style="bold"))
+        _show_problem(console, "cannot be read", unread.sentence)
+    for refusal in plans.refusals:
+        _show_problem(console, "refused", _way_out(refusal))
+    console.print(Text(_sum(plans), style="bold"))
+
+
+def counts(plans: Plans) -> dict[str, int]:
+    """How much a plan would do, value by value, and how much is in its way."""
+    lines = Counter(line.sign for plan in plans.zones for line in plan_lines(plan))
+    return {
+        "zones": len(plans.zones) + len(plans.unread),
+        "add": lines["+"],
+        "change": lines["~"],
+        "delete": lines["-"],
+        "take_over": lines["="],
+        "conflicts": sum(len(plan.conflicts) for plan in plans.zones),
+        "refusals": sum(len(plan.refusals) for plan in plans.zones) + len(plans.refusals),
+        "unread": len(plans.unread),
+    }
+
+
+def _sum(plans: Plans) -> str:
+    count = counts(plans)
+    todo = ", ".join(f"{count[key]} {word}" for key, word in WORDS.items() if count[key])
+    hindered = [f"{count[key]} {word}" for key, word in HINDRANCES.items() if count[key]]
+    blocked = f"; nothing will be done: {', '.join(hindered)}" if hindered else ""
+    return f"{count['zones']} zone{'s' * (count['zones'] != 1)}: {todo or 'nothing to do'}{blocked}"
 
 
 def show_verdicts(verdicts: Sequence[Verdict]) -> None:
@@ -79,20 +120,15 @@ def _console() -> Console:
 def _show_zone(console: Console, plan: ZonePlan, provider: str) -> None:
     lines = list(plan_lines(plan))
     count = {sign: sum(line.sign == sign for line in lines) for sign in STYLES}
-    summary = ", ".join(f"{n} {word}" for n, word in _counted(count) if n) or "nothing to do"
-    console.print(Text.assemble((plan.zone, "bold"), f"  {provider}: {summary}"))
+    summary = ", ".join(f"{count[s]} {w}" for s, w in zip(STYLES, WORDS.values(), strict=True) if count[s])
+    console.print(Text.assemble((plan.zone, "bold"), f"  {provider}: {summary or 'nothing to do'}"))
     _show_lines(console, lines)
     for conflict in plan.conflicts:
         name, type_ = conflict.key
         way_out = f"; to take it over: --adopt {name}/{type_}" if conflict.adoptable else ""
         _show_problem(console, "conflict", f"{name} {type_} {conflict.sentence}{way_out}")
     for refusal in plan.refusals:
-        _show_problem(console, "refused", f"{refusal.sentence}; if that is meant: --allow {refusal.flag}")
-
-
-def _counted(count: dict[str, int]) -> Iterator[tuple[int, str]]:
-    for sign, word in (("+", "to add"), ("~", "to change"), ("-", "to delete"), ("=", "to take over")):
-        yield count[sign], word
+        _show_problem(console, "refused", _way_out(refusal))
 
 
 def plan_lines(plan: ZonePlan) -> Iterator[Line]:
@@ -138,6 +174,10 @@ def _show_lines(console: Console, lines: Iterable[Line]) -> None:
         text = Text.assemble((f"  {line.sign} {'  '.join(cells)}", STYLES[line.sign]))
         text.append(f"  # {line.reason}" if line.reason else "", style="dim")
         console.print(text)
+
+
+def _way_out(refusal: Refusal) -> str:
+    return f"{refusal.sentence}; if that is meant: --allow {refusal.flag}"
 
 
 def _show_problem(console: Console, word: str, sentence: str) -> None:
