@@ -8,7 +8,14 @@ from tests.dns.bind import bind_fixture, bind_signed_target, bind_target
 from tests.dns.cloudflare import cloudflare_fixture, cloudflare_records_target, cloudflare_target
 from tests.dns.knot import knot_fixture, knot_signed_target, knot_target
 from tests.dns.powerdns import powerdns_fixture, powerdns_target
-from tests.dns.route53 import amazon_fixture, route53_server_fixture, route53_target
+from tests.dns.route53 import (
+    amazon_fixture,
+    hand_fixture,
+    hosted_fixture,
+    hurried_fixture,
+    route53_server_fixture,
+    route53_target,
+)
 from tests.dns.target import Target
 
 __all__ = [
@@ -19,6 +26,9 @@ __all__ = [
     "cloudflare_fixture",
     "cloudflare_records_target",
     "cloudflare_target",
+    "hand_fixture",
+    "hosted_fixture",
+    "hurried_fixture",
     "knot_fixture",
     "knot_signed_target",
     "knot_target",

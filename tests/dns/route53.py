@@ -5,17 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
 
+from maildns.plan import ZonePlan, plan_zone
+from maildns.records import RRset, rrset
 from maildns.route53 import Route53
 from tests.dns.amazon import Amazon, serve
 from tests.dns.target import Lines, Target
 
 CANNOT = {"text-4000": "Route 53 takes 4000"}
 """With its quotes, a text of 4,000 octets is longer than a value may be."""
+
+CHANGE, LIST, ZONES = "ChangeResourceRecordSets", "ListResourceRecordSets", "ListHostedZones"
 
 _numbers = itertools.count()
 
@@ -45,6 +50,27 @@ def amazon_fixture(route53_server: Amazon, monkeypatch: pytest.MonkeyPatch, tmp_
 @pytest.fixture
 def route53_target(amazon: Amazon) -> Target:
     return target_at(amazon)
+
+
+@pytest.fixture(name="hosted")
+def hosted_fixture(amazon: Amazon) -> Target:
+    """A fresh hosted zone, for what only Route 53 has."""
+    return target_at(amazon)
+
+
+@pytest.fixture(name="hand")
+def hand_fixture(amazon: Amazon, hosted: Target) -> Hand:
+    """Somebody else, who makes sets that records cannot express."""
+    somebody = Hand(amazon)
+    somebody.ids[hosted.zone] = next(i for i, z in amazon.zones.items() if z.name == hosted.zone)
+    return somebody
+
+
+@pytest.fixture(name="hurried")
+def hurried_fixture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """boto3 sleeps between attempts; here only the number of attempts matters."""
+    monkeypatch.setattr("botocore.endpoint.time", SimpleNamespace(sleep=lambda _: None))
+    monkeypatch.setattr("botocore.retries.bucket.TokenBucket.acquire", lambda *_, **__: True)
 
 
 def target_at(amazon: Amazon, **options: Any) -> Target:
@@ -105,3 +131,45 @@ def _read(lines: Lines) -> Iterator[tuple[str, int, str, str]]:
     for line in lines:
         name, ttl, type_, value = line.split(maxsplit=3)
         yield name.lower().replace("*", "\\052"), int(ttl), type_, value
+
+
+def planned(hosted: Target, *desired: RRset) -> ZonePlan:
+    return plan_zone(hosted.provider.fetch(hosted.zone), desired, "us")
+
+
+def apply(hosted: Target, *desired: RRset) -> None:
+    plan = planned(hosted, *desired)
+    assert not plan.blocked, plan
+    hosted.provider.apply(hosted.zone, plan.changes, plan.etag)
+    assert planned(hosted, *desired).changes == ()
+
+
+def an_a(hosted: Target, name: str = "a", value: str = "192.0.2.1") -> RRset:
+    return rrset(f"{name}.{hosted.zone}", "A", 300, [value])
+
+
+def texts(hosted: Target, count: int, size: int, letter: str = "y") -> list[RRset]:
+    return [rrset(f"_k{n}.{hosted.zone}", "TXT", 300, [letter * size]) for n in range(count)]
+
+
+def table(hosted: Target) -> dict[tuple[str, str], RRset]:
+    return {r.key: r for r in hosted.provider.fetch(hosted.zone).rrsets}
+
+
+def simple(name: str, type_: str = "A", value: str = "192.0.2.9", **more: Any) -> dict[str, Any]:
+    return {"Name": name, "Type": type_, "TTL": 60, "ResourceRecords": [{"Value": value}], **more}
+
+
+class Clock:
+    """Time that passes only while somebody waits."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.waits: list[float] = []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def pause(self, seconds: float) -> None:
+        self.waits.append(seconds)
+        self.now += seconds
