@@ -154,6 +154,10 @@ _WORDINGS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     **dict.fromkeys(
         ("ip_v4_network", "ip_v6_network", "ip_any_network"), _said("not a network of this family")
     ),
+    **dict.fromkeys(
+        ("date_type", "date_parsing", "date_from_datetime_parsing", "date_from_datetime_inexact"),
+        _said("must be a date such as 2026-11-30"),
+    ),
     **dict.fromkeys(("time_delta_type", "time_delta_parsing"), _said("must be a duration")),
     "none_required": _said("must be left out"),
     "greater_than": _said("must be more than {gt}"),

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from mailwright.model.errors import SecretError
+from mailwright.model.errors import NeedsError, SecretError
 from mailwright.model.needs import Certificate, Needs
 from roles import certificates
 
@@ -60,6 +60,13 @@ def test_a_provided_pair_is_put_in_place_with_its_key_kept(provided, made):
     key = files["/etc/mailwright/certificates/mail/privkey.pem"]
     assert (key.owner, key.group, key.mode, key.secret) == ("root", "mail", 0o640, True)
     assert files["/etc/mailwright/certificates/mail/fullchain.pem"].mode == 0o644
+
+
+def test_a_key_that_never_leaves_its_host_cannot_be_pinned(plan_of):
+    pinned = Certificate("smtp", MAIL.names, pinned=(25,))
+    with pytest.raises(NeedsError, match="TLSA records are to name the key of the certificate smtp") as error:
+        plan_of(certificates.ROLE, needs=Needs(certificates=(pinned,)))
+    assert "\n" not in str(error.value)
 
 
 def test_a_wildcard_covers_one_label(provided, made):
