@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
@@ -180,3 +182,17 @@ def test_the_command_line_plans_with_nothing_but_the_type_in_the_fleet_file(
     said = capsys.readouterr()
     assert "the credentials of the default profile have expired (ExpiredToken)" in said.err
     assert (said.out + said.err).count("\n") == 1
+
+
+def test_the_policy_in_the_manual_allows_what_is_asked_and_nothing_else(amazon):
+    clock = Clock()
+    hosted = target_at(amazon, clock=clock, pause=clock.pause)
+    amazon.pending = 1
+    amazon.calls.clear()
+    apply(hosted, an_a(hosted))
+    manual = (Path(__file__).parents[2] / "docs/dns.md").read_text()
+    policy = json.loads(
+        manual[manual.index('{\n      "Version"') : manual.index("Amazon makes a batch whole")]
+    )
+    allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+    assert allowed == {f"route53:{action}" for action in amazon.calls}
