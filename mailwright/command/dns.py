@@ -111,7 +111,8 @@ def apply(
     if as_json:
         say(json.dumps(outcome_data(plans, outcome, str(failure) if failure else None), indent=2))
     elif outcome.published:
-        say(f"done: {len(outcome.published)} zones, served by all {len(outcome.servers)} servers", "bold")
+        zones = f"{len(outcome.published)} zones are" if len(outcome.published) > 1 else "1 zone is"
+        say(f"done: {zones} published and served by all servers ({len(outcome.servers)})", "bold")
     if failure:
         raise failure
 
