@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from mailwright.model.errors import MailwrightError
@@ -142,6 +142,10 @@ class Observation:
     units: Mapping[str, UnitState]
     tests: Mapping[str, bool]
     """By `key_of_test`."""
+
+    def without(self, paths: Collection[str]) -> Observation:
+        """The same look, as if these paths were missing on the machine."""
+        return replace(self, paths={path: state for path, state in self.paths.items() if path not in paths})
 
     def passed(self, test: str) -> bool:
         """Whether the shell test `test` succeeded; `False` if it was not among those asked."""
