@@ -30,6 +30,27 @@ def cloudflare_fixture() -> Iterator[Fake]:
         yield each
 
 
+class Clock:
+    """Time that passes only where somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now, self.slept = 1000.0, []
+
+    def __call__(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture(name="clock")
+def cloudflare_clock_fixture(cloudflare: Fake) -> Clock:
+    """The provider's clock, and the fake's."""
+    cloudflare.clock = Clock()
+    return cloudflare.clock
+
+
 @pytest.fixture
 def cloudflare_target(cloudflare: Fake) -> Target:
     return target(cloudflare, comments=True)

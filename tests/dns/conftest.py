@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.dns.bind import bind_fixture, bind_signed_target, bind_target
-from tests.dns.cloudflare import cloudflare_fixture, cloudflare_records_target, cloudflare_target
+from tests.dns.cloudflare import (
+    cloudflare_clock_fixture,
+    cloudflare_fixture,
+    cloudflare_records_target,
+    cloudflare_target,
+)
 from tests.dns.knot import knot_fixture, knot_signed_target, knot_target
 from tests.dns.powerdns import powerdns_fixture, powerdns_target
 from tests.dns.route53 import (
@@ -23,6 +28,7 @@ __all__ = [
     "bind_fixture",
     "bind_signed_target",
     "bind_target",
+    "cloudflare_clock_fixture",
     "cloudflare_fixture",
     "cloudflare_records_target",
     "cloudflare_target",

@@ -105,7 +105,12 @@ class Cloudflare:
                 refusal = error
             else:
                 return
-            if _is_there(changes, state, self._state(zone), doubtful=doubts > 0):
+            try:
+                now = self._state(zone)
+            except ProviderError as error:
+                fate = "what became of the changes is not known" if doubts else "nothing was done"
+                raise ProviderError(f"{error}; {fate}, plan again") from None
+            if _is_there(changes, state, now, doubtful=doubts > 0):
                 return
             if refusal:
                 raise ProviderError(f"{refusal}; nothing was done")

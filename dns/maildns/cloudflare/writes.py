@@ -107,8 +107,8 @@ class _Row:
             return "posts", post | ({"comment": self.comment} if self.comment else {})
         patch: dict[str, Any] = {}
         if was.shown != self.value:
-            patch |= fields_of(self.key[1], self.value) | self._unproxied()
-        if was.ttl != self.ttl:
+            patch |= fields_of(self.key[1], self.value) | self._unproxied() | {"ttl": self.ttl}
+        elif was.ttl != self.ttl:
             patch["ttl"] = self.ttl
         if was.comment != self.comment:
             patch["comment"] = self.comment

@@ -51,9 +51,12 @@ class Fake:
         self.headers: list[dict[str, str]] = []
         self.clock: Callable[[], float] = time.monotonic
         self.tells_retry_after = True
+        self.refused = 0
+        """Requests that came too early."""
         self.release = threading.Event()
         self.lock = threading.RLock()
-        self._windows: dict[str, tuple[float, int]] = {}
+        self.used: dict[str, tuple[float, int]] = {}
+        """Token to the start of its window and the requests since."""
         self._blocked: dict[str, float] = {}
         self.endpoint = ""
 
@@ -87,10 +90,10 @@ class Fake:
         now = self.clock()
         if now < self._blocked.get(token, 0.0):
             raise self._too_many(self._blocked[token] - now)
-        since, count = self._windows.get(token, (now, 0))
+        since, count = self.used.get(token, (now, 0))
         if now - since >= WINDOW:
             since, count = now, 0
-        self._windows[token] = (since, count + 1)
+        self.used[token] = (since, count + 1)
         if count + 1 > REQUESTS:
             self._blocked[token] = now + WINDOW
             raise self._too_many(WINDOW)
@@ -101,6 +104,7 @@ class Fake:
         }
 
     def _too_many(self, wait: float) -> ApiError:
+        self.refused += 1
         headers = {"Retry-After": str(int(wait) + 1)} if self.tells_retry_after else {}
         message = f"More than {REQUESTS} requests per {int(WINDOW)} seconds reached. Please wait and consider throttling your request speed"  # noqa: E501
         return ApiError(429, 971, message, headers=headers)
