@@ -15,6 +15,8 @@ from maildns.plan import ZonePlan, plan_zone
 from maildns.planfile import Choices, digest
 from maildns.provider import ProviderError, Snapshot
 from maildns.records import RrKey, RRset
+from maildns.spf.flatten import Flattened
+from mailwright.includes import refuse_losses, with_includes
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
 from mailwright.providers import Providers
@@ -58,6 +60,8 @@ class Plans:
     """What the plan is limited to, as `Choices.only`."""
     opened: Providers | None = field(default=None, compare=False, repr=False)
     """What the zones were read with."""
+    includes: Mapping[str, Flattened] = field(default_factory=dict, compare=False)
+    """What flattened includes stood for then: a second plan wants the same."""
 
     @property
     def changed(self) -> bool:
@@ -86,6 +90,9 @@ def plan_site(
         DnsError: no zone can be read, a record may not be published, or a choice fits nothing.
         SecretError: a DKIM or TSIG key is missing.
     """
+    site = with_includes(site, choices.only)
+    if opened is None:
+        refuse_losses(site, choices.only, choices.allow)
     wanted = desired(site)
     scopes = _scopes(site, wanted, choices)
     zones = tuple(zone for zone in wanted.zones if zone.name in scopes)
@@ -111,6 +118,7 @@ def plan_site(
         refusals=tuple(r for r in across if r.flag not in choices.allow),
         only=choices.only,
         opened=opened,
+        includes=site.includes,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from maildns.authority import wait_until_served
 from maildns.errors import MaildnsError
@@ -68,7 +68,7 @@ class _Run:
     """One apply: what was changed already, and what the world has yet to be asked for."""
 
     def __init__(self, site: Site, plans: Plans, deadline: float, say: Say) -> None:
-        self._site = site
+        self._site = replace(site, includes=plans.includes)
         self._plans = plans
         self._deadline = deadline
         self._say = say

@@ -13,6 +13,7 @@ from maildns.names import longest_zone
 from maildns.records import RRset, canonical_name
 from mailwright.command.console import note
 from mailwright.command.inventory import Inventory, open_site
+from mailwright.includes import with_includes
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
 from mailwright.publish import as_dns_error
@@ -73,7 +74,7 @@ def export(
 
 def _by_zone(site: Site) -> dict[str, tuple[RRset, ...]]:
     """Every set in its zone, whoever holds that."""
-    wanted = desired(site)
+    wanted = desired(with_includes(site))
     known = zone_providers(site.fleet)
     placed: dict[str, list[RRset]] = {name: [] for name in [*known, ELSEWHERE]}
     for each in (*(r for z in wanted.zones for r in z.rrsets), *wanted.by_hand):

@@ -5,14 +5,17 @@ Each module beside this one finds the facts for one kind of verdict; what they m
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from maildns.check import Verdict
+from maildns.dial import Dial, dial
 from maildns.names import within
 from mailwright.dnscheck import blocklists, dane, delegation, dnssec, policies, records, sts
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import KINDS, Task
+from mailwright.includes import with_includes
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.site import Site
@@ -24,25 +27,31 @@ AT_ONCE = 32
 """Questions under way at a time: they wait more than they work."""
 
 
-def check_site(site: Site, only: Iterable[str] = ()) -> Iterator[Verdict]:
+def check_site(
+    site: Site, only: Iterable[str] = (), *, dial: Dial = dial, clock: Callable[[], float] = time.time
+) -> Iterator[Verdict]:
     """Ask the authoritative servers of every zone, ours or published by hand, and judge.
 
     `only` holds kinds (see `KINDS`), domains, host names or machines' names: of several names or kinds
-    each counts, and where there are names and kinds, both must fit.
+    each counts, and where there are names and kinds, both must fit. `dial` makes the connections to web
+    and mail servers, `clock` says by which time (seconds since the epoch) signatures are judged.
 
     Raises:
         DnsError: the fleet wants what cannot be published, or `only` names what it has not.
         SecretError: a DKIM key is missing.
     """
-    asking = Asking(site.fleet)
+    asking = Asking(site.fleet, dial, clock)
     tasks = _chosen(_tasks(site, asking), frozenset(only), site.fleet)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    pool = ThreadPoolExecutor(AT_ONCE)
+    try:
         for verdicts in pool.map(lambda task: tuple(task.run()), tasks):
             yield from verdicts
+    finally:
+        pool.shutdown(cancel_futures=True)  # whoever stops listening waits for what is under way only
 
 
 def _tasks(site: Site, asking: Asking) -> Iterator[Task]:
-    wanted = desired(site)
+    wanted = desired(with_includes(site))
     yield from delegation.tasks(wanted, asking)
     yield from dnssec.tasks(wanted, asking)
     yield from records.tasks(wanted, asking)

@@ -31,6 +31,9 @@ class Spf(Model):
     """Others who send for the domain, by the name of their SPF record."""
     all: Literal["-all", "~all", "?all"] = "-all"
     """What holds for everybody else."""
+    flatten: bool = False
+    """Publish the addresses that `include` stands for today, to save lookups. They change without a word:
+    run `mailwright dns apply --only DOMAIN --yes` on a schedule."""
 
 
 class Dmarc(Model):
@@ -143,6 +146,8 @@ class Domain(Model):
     """A logo beside the mail."""
     clients: Clients | None = None
     """SRV records for mail programs. `None`: none at all."""
+    accept: tuple[Slug, ...] = ()
+    """Names of lints (`mailwright dns lint`) about this domain that you know of and that are meant so."""
     links: dict[Annotated[str, Field(pattern=names.HOST_LABEL)], Target] = Field(default_factory=dict)
     """Host names below the domain that links in its mail use, such as `click` and `unsubscribe`: each a
     machine of the fleet (its addresses) or another host by its full name (an alias)."""

@@ -52,6 +52,8 @@ class Dns(Model):
     """What marks our records in a zone. Two fleets that share a zone take different ones, for good."""
     ttl: int = Field(default=3600, ge=30, le=86400)
     """Seconds that resolvers may keep a record of ours."""
+    accept: tuple[Slug, ...] = ()
+    """Names of lints (`mailwright dns lint`) that you know of and that are meant so, fleet-wide."""
     blocklists: tuple[Blocklist, ...] | None = None
     """Blocklists that `dns check` asks about every sending address and domain. Default: those whose word
     keeps most mail out; in a lab, none. `[]` asks none."""

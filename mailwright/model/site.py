@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
+from maildns.spf.flatten import Flattened
 from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.keyring import Keyring, folded
@@ -42,6 +43,8 @@ class Site:
     roles: Sequence[Role]
     secrets: Secrets
     keyring: Keyring = field(default_factory=Keyring)
+    includes: Mapping[str, Flattened] = field(default_factory=dict)
+    """What the includes of flattened SPF policies stand for, where they have been looked up."""
 
     def with_keyring(self, keyring: Keyring) -> Site:
         """The same site after a step of a rotation."""

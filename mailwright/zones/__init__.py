@@ -86,5 +86,5 @@ def _entries(site: Site, machines: Iterable[tuple[Machine, Needs]]) -> Iterator[
         for certificate in needs.certificates:
             yield from key_entries(machine, certificate, site.secrets)
     for domain in site.fleet.domains:
-        yield from domain_entries(site.fleet, domain)
+        yield from domain_entries(site.fleet, domain, site.includes)
         yield from dkim_entries(domain, site.keyring, site.secrets)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from maildns import autoconfig
 from maildns.bimi import Bimi
@@ -11,22 +11,22 @@ from maildns.dmarc import Dmarc
 from maildns.hosts import address, alias, mx, null_mx
 from maildns.mta_sts import policy_host
 from maildns.records import Entry
-from maildns.spf import Spf
+from maildns.spf.flatten import Flattened
 from maildns.tls_rpt import TlsRpt
 from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet
 from mailwright.sts import sts_policy
-from mailwright.zones.machines import SENDS
+from mailwright.zones.senders import sender_entries
 
 
-def domain_entries(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+def domain_entries(fleet: Fleet, domain: Domain, includes: Mapping[str, Flattened]) -> Iterator[Entry]:
     """Every value that a domain needs.
 
     Raises:
         MaildnsError: a value that may not be published.
     """
     yield from _exchangers(fleet, domain)
-    yield from _senders(fleet, domain)
+    yield from sender_entries(fleet, domain, includes)
     yield from _dmarc(domain)
     yield from _transport(fleet, domain)
     yield from _authorities(domain)
@@ -39,17 +39,6 @@ def _exchangers(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
         yield from mx(str(domain.name), [fleet.machine(m).fqdn for m in domain.mx])
     else:
         yield null_mx(str(domain.name), f"{domain.name.bare} takes no mail")
-
-
-def _senders(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
-    senders = fleet.with_role(SENDS)
-    spf = Spf(
-        addresses=tuple(ip for machine in senders for ip in machine.addresses),
-        include=tuple(map(str, domain.spf.include)),
-        all=domain.spf.all,
-    )
-    who = ", ".join(machine.name for machine in senders) or "nobody"
-    yield spf.entry(str(domain.name), f"who sends for {domain.name.bare}: {who}")
 
 
 def dmarc_policy(domain: Domain) -> Dmarc:
