@@ -61,6 +61,13 @@ def test_a_batch_that_was_made_and_whose_answer_was_lost_is_made_once_and_no_err
     assert planned(hosted, an_a(hosted, value="192.0.2.2"), an_a(hosted, "b")).changes == ()
 
 
+def test_a_batch_that_was_made_before_amazon_was_too_busy_to_say_so_is_no_error(hosted, amazon):
+    plan = planned(hosted, an_a(hosted))
+    amazon.faults += [Fault(CHANGE, cut=True, made=True), Fault(CHANGE, "Throttling", times=99)]
+    hosted.provider.apply(hosted.zone, plan.changes, plan.etag)
+    assert planned(hosted, an_a(hosted)).changes == ()
+
+
 @pytest.mark.parametrize("fault", [{"code": "BadGateway", "status": 502}, {"cut": True}], ids=["502", "cut"])
 def test_a_batch_that_was_not_made_for_all_attempts_says_that_nothing_was_done(hosted, amazon, fault):
     plan = planned(hosted, an_a(hosted))

@@ -69,15 +69,6 @@ _WHERE = (
 _HELD_BACK = {"Throttling", "ThrottlingException", "PriorRequestNotComplete"}
 
 
-class RefusedError(ProviderError):
-    """Amazon understood the request and did not make it. `code` is Amazon's."""
-
-    def __init__(self, message: str, code: str) -> None:
-        """Keep the code beside the line."""
-        super().__init__(message)
-        self.code = code
-
-
 class Account:
     """One client and one list of zones for a whole run. Threads share it."""
 
@@ -158,8 +149,7 @@ class Account:
         """Turn whatever boto3 raises into one line that begins with `what`.
 
         Raises:
-            RefusedError: Amazon answered and declined.
-            ProviderError: no answer, or one that says nothing about what was done.
+            ProviderError: no answer, or a refusal.
         """
         try:
             yield
@@ -167,12 +157,11 @@ class Account:
             raise ProviderError(f"{what} at Route 53: {_line(error)}; {_WHERE}") from None
         except ClientError as error:
             raise self._refused(what, error) from None
-        except (BotoCoreError, dns.exception.DNSException) as error:
+        except (BotoCoreError, dns.exception.DNSException, ValueError) as error:  # ValueError: the endpoint
             raise ProviderError(f"{what} at Route 53: {_line(error)}") from None
 
     def _refused(self, what: str, error: ClientError) -> ProviderError:
         code = str(error.response.get("Error", {}).get("Code", ""))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _NOT_ACCEPTED:
             why = f"the credentials of {self._who} {_NOT_ACCEPTED[code]} ({code})"
             return ProviderError(f"{what} at Route 53: {why}; {_WHERE}")
@@ -180,9 +169,7 @@ class Account:
         said = f"{what} at Route 53: {code}: {message}".rstrip(": ")
         if code in _HELD_BACK:
             said += f" (still after {ATTEMPTS} attempts)"
-        if status >= 500:  # noqa: PLR2004 - HTTP: the server failed, after the change perhaps
-            return ProviderError(said)
-        return RefusedError(said, code)
+        return ProviderError(said)
 
     @property
     def _who(self) -> str:

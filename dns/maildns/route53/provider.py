@@ -15,7 +15,7 @@ from typing import Any
 from maildns.plan import applied
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
 from maildns.records import RRset
-from maildns.route53.account import Account, RefusedError
+from maildns.route53.account import Account
 from maildns.route53.batches import Batch, batches, unholdable
 from maildns.route53.listing import Listing
 
@@ -96,12 +96,12 @@ class Route53:
     def _after_failure(self, zone: str, batch: Batch, error: ProviderError) -> None:
         """Return when the batch was made all the same: an answer was lost, and what was sent again refused.
 
+        Whatever the last refusal says, an earlier attempt may have been made.
+
         Raises:
             ConflictError: somebody else was faster.
             ProviderError: it was not made, or nobody can say.
         """
-        if isinstance(error, RefusedError) and error.code != "InvalidChangeBatch":
-            raise ProviderError(f"{error}; nothing was done") from None
         try:
             now = self._listing(zone).table
         except ProviderError:
