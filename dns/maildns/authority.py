@@ -103,14 +103,15 @@ class Server:
         return answer
 
     def _answered(self, query: dns.message.Message, *, tcp: bool) -> dns.message.Message:
+        over = " over TCP" if tcp else ""
         try:
             return self._exchange(query, tcp=tcp)
         except dns.exception.Timeout:
-            raise SilentError(f"{self} does not answer{' over TCP' if tcp else ''}") from None
+            raise SilentError(f"{self} does not answer{over}") from None
         except (OSError, EOFError) as error:
-            raise SilentError(f"{self}: {type(error).__name__} {error}".rstrip()) from None
+            raise SilentError(f"{self}{over}: {type(error).__name__} {error}".rstrip()) from None
         except dns.exception.DNSException as error:
-            raise AskError(f"{self}: {type(error).__name__} {error}".rstrip()) from None
+            raise AskError(f"{self}{over}: {type(error).__name__} {error}".rstrip()) from None
 
     def _exchange(self, query: dns.message.Message, *, tcp: bool) -> dns.message.Message:
         if tcp:

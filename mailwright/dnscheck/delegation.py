@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import dns.flags
@@ -82,17 +82,12 @@ def _serial(soa: frozenset[str]) -> int:
     return int(next(iter(soa)).split()[2]) if soa else 0
 
 
-def _serials(
-    zone: str,
-    sights: list[tuple[Remembered, Sight]],
-    clock: Callable[[], float] = time.monotonic,
-    pause: Callable[[float], None] = time.sleep,
-) -> Verdict:
+def _serials(zone: str, sights: list[tuple[Remembered, Sight]]) -> Verdict:
     """A zone that just changed takes a moment to reach its secondaries, so it is asked again."""
-    start = clock()
+    start = time.monotonic()
     now = [sight for _, sight in sights]
-    while len({sight.serial for sight in now}) > 1 and clock() - start < GRACE:
-        pause(STEP)
+    while len({sight.serial for sight in now}) > 1 and time.monotonic() - start < GRACE:
+        time.sleep(STEP)
         now = [Sight(server, sight.ns, _fresh_serial(server, zone, sight)) for server, sight in sights]
     return judging.judge_serials(zone, now, GRACE)
 

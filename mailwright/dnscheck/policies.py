@@ -76,43 +76,44 @@ def _stream(login: str, domain: Domain, asking: Asking) -> Iterator[Verdict]:
             sentence = "a DMARC record should be at the domain or above it, and receivers find none"
             yield Verdict(name, what, State.FAULT, sentence, DMARC, "publish it: `mailwright dns apply`")
             return
-        proofs = [*_by_spf(domain, record, asking), *_by_dkim(domain, record, asking)]
+        proofs = list(_by_dkim(domain, record, asking))
     except AskError as error:
         yield Verdict(name, what, State.UNKNOWN, str(error), DMARC)
         return
+    outcomes = _by_spf(domain, asking)
+    if outcomes and all(outcome.result is Result.PASS for outcome in outcomes):
+        proofs.append(f"SPF from all {len(outcomes)} addresses")
     policy = f"p={record.policy_for(name)} of {record.domain}"
+    unknown = [outcome.reason for outcome in outcomes if outcome.result is Result.TEMPERROR]
     if proofs:
         yield Verdict(name, what, State.OK, f"{policy}; aligned: {', '.join(proofs)}", DMARC)
+    elif unknown:
+        yield Verdict(
+            name, what, State.UNKNOWN, f"no aligned DKIM key, and SPF is not known: {unknown[0]}", DMARC
+        )
     else:
         sentence = f"mail should be aligned by SPF or DKIM, and is by neither; {policy} then applies to it"
         remedy = "see the SPF and DKIM verdicts of the domain"
         yield Verdict(name, what, State.FAULT, sentence, DMARC, remedy)
 
 
-def _by_spf(domain: Domain, record: Found, asking: Asking) -> Iterator[str]:
-    """The envelope sender's domain is the author's, so it is aligned wherever it passes."""
-    name = str(domain.name)
-    strict = record.tags.get("aspf", "r") == "s"
-    machines = asking.fleet.with_role(SENDS)
-    results = [
-        _evaluated(ip, f"postmaster@{domain.name.bare}", domain.name.bare, machine, asking)
-        for machine in machines
+def _by_spf(domain: Domain, asking: Asking) -> list[Evaluation]:
+    """Of mail from each address. The envelope sender is in the author's domain, so a pass is aligned."""
+    sender = f"postmaster@{domain.name.bare}"
+    return [
+        _evaluated(ip, sender, domain.name.bare, machine, asking)
+        for machine in asking.fleet.with_role(SENDS)
         for ip in machine.addresses
     ]
-    if any(r.result is Result.TEMPERROR for r in results):
-        raise AskError(next(r.reason for r in results if r.result is Result.TEMPERROR))
-    passes = bool(results) and all(r.result is Result.PASS for r in results)
-    if passes and aligned(name, name, strict=strict, texts=asking.txt):
-        yield f"SPF from all {len(results)} addresses"
 
 
 def _by_dkim(domain: Domain, record: Found, asking: Asking) -> Iterator[str]:
-    """Keys of the domain that verifiers can use today: signatures carry d=DOMAIN."""
-    name = str(domain.name)
+    """Keys that verifiers can use today and whose domain is aligned: signatures carry d=DOMAIN."""
+    author, signer = str(domain.name), str(domain.name)
     strict = record.tags.get("adkim", "r") == "s"
     for key in domain.dkim:
-        values = asking.txt(selector_name(name, key.selector))
-        if _usable(values) and aligned(name, name, strict=strict, texts=asking.txt):
+        values = asking.txt(selector_name(signer, key.selector))
+        if _usable(values) and aligned(author, signer, strict=strict, texts=asking.txt):
             yield f"DKIM d={domain.name.bare} s={key.selector}"
 
 

@@ -19,8 +19,10 @@ from pathlib import Path
 import dns.dnssec
 import dns.exception
 import dns.message
+import dns.name
 import dns.query
 import dns.rcode
+import dns.rdatatype
 import dns.tsigkeyring
 import dns.update
 import pytest
@@ -125,23 +127,19 @@ class Knotd:
         answer = dns.query.tcp(update, self.address, port=self.port, timeout=5)
         assert answer.rcode() == dns.rcode.NOERROR
 
-    @contextmanager
-    def holding(self, zone: str, *lines: str) -> Iterator[None]:
-        """Records that are there for a while."""
-        self.update(zone, *lines)
-        try:
-            yield
-        finally:
-            self.update(zone, *lines, how="delete")
+    def records(self, name: str, type_: str) -> list[str]:
+        """A set as lines for `update`; of a zone that is delegated, what the parent holds."""
+        answer = self.ask(name, type_)
+        wanted, owner = dns.rdatatype.from_text(type_), dns.name.from_text(name)
+        return [
+            f"{name} {rrset.ttl} {type_} {rdata}"
+            for rrset in (*answer.answer, *answer.authority, *answer.additional)
+            if (rrset.name, rrset.rdtype) == (owner, wanted)
+            for rdata in rrset
+        ]
 
-    @contextmanager
-    def lacking(self, zone: str, *lines: str) -> Iterator[None]:
-        """Records that are away for a while."""
-        self.update(zone, *lines, how="delete")
-        try:
-            yield
-        finally:
-            self.update(zone, *lines)
+    def serial(self, zone: str) -> int:
+        return int(self.ask(zone, "SOA").answer[0][0].serial)
 
     def ask(self, name: str, type_: str) -> dns.message.Message:
         query = dns.message.make_query(name, type_, want_dnssec=True)
@@ -160,6 +158,45 @@ class CheckWorld:
     """Of `example.`, in zone file format."""
     ds: str
     """The record that chains the signed zone to its parent."""
+
+    @contextmanager
+    def holding(self, zone: str, *lines: str) -> Iterator[None]:
+        """Records that are there for a while."""
+        self.update(zone, *lines)
+        try:
+            yield
+        finally:
+            self.update(zone, *lines, how="delete")
+
+    @contextmanager
+    def lacking(self, zone: str, *lines: str) -> Iterator[None]:
+        """Records that are away for a while."""
+        self.update(zone, *lines, how="delete")
+        try:
+            yield
+        finally:
+            self.update(zone, *lines)
+
+    @contextmanager
+    def instead(self, zone: str, line: str, other: str) -> Iterator[None]:
+        """One record in the place of another for a while."""
+        with self.holding(zone, other), self.lacking(zone, line):
+            yield
+
+    def update(self, zone: str, *lines: str, how: str = "add") -> None:
+        """Change a zone where it is at home, and wait until its secondary follows."""
+        ours = zone in (SIGNED, PLAIN, REVERSE)
+        (self.primary if ours else self.parent).update(zone, *lines, how=how)
+        if ours:
+            self.settle(zone)
+
+    def settle(self, zone: str) -> None:
+        """Wait until the secondary has what the primary has."""
+        deadline = time.monotonic() + 20
+        while self.primary.serial(zone) != self.secondary.serial(zone):
+            assert time.monotonic() < deadline, f"{zone} does not reach the secondary"
+            self.secondary.control("zone-refresh", zone)
+            time.sleep(0.02)
 
 
 @contextmanager
@@ -206,7 +243,7 @@ def _parent_zones() -> dict[str, tuple[str, list[str]]]:
 def _knotd(
     directory: Path, address: str, port: int, zones: dict[str, tuple[str, list[str]]]
 ) -> Iterator[Knotd]:
-    directory.mkdir()
+    directory.mkdir(parents=True)
     config = CONFIG.format(
         dir=directory, address=address, port=port, key=KEY, primary=PRIMARY, secondary=SECONDARY
     )
