@@ -447,10 +447,11 @@ def test_the_environment_changes_nothing_that_is_sent(cloudflare, clock, monkeyp
     assert TOKEN.fullmatch(provider.token)
 
 
-def test_nobody_who_redirects_us_gets_the_token(cloudflare, clock):
-    provider = make(cloudflare, clock, endpoint=cloudflare.endpoint.replace("/client/v4", "/moved"))
-    with pytest.raises(ProviderError, match=r"7003|HTTP 30"):
+def test_nobody_who_redirects_us_gets_the_token(cloudflare, provider):
+    cloudflare.mishaps["zones"].append("307")
+    with pytest.raises(ProviderError, match="listing the zones at Cloudflare: HTTP 307"):
         provider.fetch(ZONE)
+    assert len(cloudflare.headers) == 1
 
 
 # The proxy

@@ -38,6 +38,7 @@ class Fake:
 
     - `429`, `429 90`: refused, with 90 seconds to wait or without saying so;
     - `502`: not carried out, `done, 502`: carried out, and a bad gateway all the same;
+    - `307`: sent on to the same place under another name of the host;
     - `cut`, `done, cut`: the connection ends, before or after;
     - `done, hang`: carried out, and no answer until `release`.
     """
@@ -177,6 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
             return
         if mishap.endswith("502"):
             status, envelope, headers = 502, None, {}
+        if mishap == "307":
+            elsewhere = self.fake.endpoint.replace("127.0.0.1", "localhost")
+            status, envelope, headers = 307, None, {"Location": elsewhere + path}
         self._send(status, envelope, headers)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - names that http.server calls
