@@ -227,5 +227,6 @@ def _plan_zone(site: Site, zone: Zone, snapshot: Snapshot, choices: Choices, sco
 
 def _keys_known(plan: ZonePlan, forbidden: Iterable[Refusal], choices: Choices) -> ZonePlan:
     """The plan, refused where a machine would use a key that the world has no record of."""
-    more = tuple(r for r in forbidden if r.flag not in choices.allow)
+    said = {*choices.allow, *(r.flag for r in plan.refusals)}
+    more = tuple(r for r in forbidden if r.flag not in said)
     return replace(plan, refusals=(*plan.refusals, *more))

@@ -92,7 +92,7 @@ def _tlsa(change: Change) -> Iterator[Refusal]:
         sentence = f"{name} would change its key at once; publish the next key beside the one in use first"
     else:
         sentence = f"{name} would lose the key in use, and senders with it all proof of whom they talk to"
-    yield Refusal(f"last-tlsa={name}", sentence)
+    yield Refusal(f"tlsa={name}", sentence)
 
 
 def unannounced(held: Iterable[RRset], in_use: Mapping[str, str]) -> Iterator[Refusal]:
@@ -104,7 +104,7 @@ def unannounced(held: Iterable[RRset], in_use: Mapping[str, str]) -> Iterator[Re
         key = in_use.get(each.name)
         if each.type == "TLSA" and key is not None and key not in each.rdata:
             yield Refusal(
-                f"new-tlsa={each.name}",
+                f"tlsa={each.name}",
                 f"{each.name} does not name the key in use yet; publish it as the next one first, and use it"
                 f" once the old set has expired ({each.ttl} s)",
             )

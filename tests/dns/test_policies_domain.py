@@ -218,7 +218,7 @@ A, B, C = (f"3 1 1 {digit * 64}" for digit in "abc")
     ],
 )
 def test_a_pinned_key_rolls_over_by_way_of_both(before, after, refused):
-    expected = [f"last-tlsa={PIN}"] if refused else []
+    expected = [f"tlsa={PIN}"] if refused else []
     assert flags(change(before, after, PIN, "TLSA")) == expected
 
 
@@ -226,7 +226,7 @@ def test_a_pinned_key_rolls_over_by_way_of_both(before, after, refused):
 def test_a_key_is_used_only_once_the_world_has_its_record(held, refused):
     sets = [rrset(PIN, "TLSA", 60, held)] if held else []
     found = list(unannounced(sets, {PIN: B}))
-    assert [r.flag for r in found] == ([f"new-tlsa={PIN}"] if refused else [])
+    assert [r.flag for r in found] == ([f"tlsa={PIN}"] if refused else [])
     assert all(isinstance(r, Refusal) and "60 s" in r.sentence for r in found)
 
 
