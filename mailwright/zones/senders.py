@@ -39,8 +39,9 @@ def sender_entries(fleet: Fleet, domain: Domain, includes: Mapping[str, Flattene
     if missing:
         raise DnsError(f"{name}: {missing[0]} is to be flattened and has not been looked up")
     kept = tuple(include for include in spf.include if includes[include].kept)
+    stays = (f"{include.removesuffix('.')} stays: {includes[include].kept}" for include in kept)
     flat = [include for include in spf.include if include not in kept]
     networks = [network for include in flat for network in includes[include].networks]
     rest = Spf(spf.addresses, kept, all=spf.all)
     why = f"flattened: {', '.join(include.removesuffix('.') for include in flat) or 'nothing'}"
-    yield from flat_entries(name, rest, networks, reason, why)
+    yield from flat_entries(name, rest, networks, "; ".join([reason, *stays]), why)
