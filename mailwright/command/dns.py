@@ -10,7 +10,7 @@ import typer
 
 from maildns.planfile import Choices, read_choices, to_json
 from maildns.records import RrKey, canonical_name
-from mailwright.command import dns_check, dns_export
+from mailwright.command import dns_check, dns_export, dns_import
 from mailwright.command.console import note, say
 from mailwright.command.dnsjson import outcome_data, plans_data
 from mailwright.command.dnsview import show_plans
@@ -22,6 +22,7 @@ from mailwright.publish import DEADLINE, Outcome, Plans, apply_plans, as_dns_err
 app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet's DNS.")
 app.command(name="check")(dns_check.check)
 app.command(name="export")(dns_export.export)
+app.command(name="import")(dns_import.import_)
 
 CHANGES = 2
 """Exit status of a plan that would change something."""
