@@ -10,6 +10,7 @@ the token: what is sent is set here, header by header.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,11 +22,11 @@ import httpx
 from maildns.cloudflare.codec import name_of
 from maildns.cloudflare.pace import Pace
 from maildns.cloudflare.writes import Limits, Operations
+from maildns.errors import RecordError
 from maildns.provider import ProviderError
 
 if TYPE_CHECKING:
     from cloudflare import Cloudflare
-    from cloudflare._types import RequestOptions
 
 ENDPOINT = "https://api.cloudflare.com/client/v4"
 
@@ -40,6 +41,9 @@ SERVER_ERROR = 500
 
 _SENT = {"host", "accept", "accept-encoding", "connection", "content-type", "content-length"}
 """Headers that httpx makes for every request."""
+
+_TOKEN = re.compile(r"[!-~]+")
+"""What can be a header; the error about one that cannot would show it."""
 
 
 class UnsureError(ProviderError):
@@ -100,13 +104,13 @@ class Api:
         path, what = f"/zones/{self.zone(zone).id}/dns_records", f"reading {zone}"
         for _ in range(TRIES):
             found: dict[str, Mapping[str, Any]] = {}
-            page, last, total = 0, False, 0
+            page, last, totals = 0, False, set()
             while not last:
                 page += 1
                 answer, last = self._page(what, path, page, self._records_a_page)
                 found |= {str(raw["id"]): raw for raw in answer["result"]}
-                total = int((answer.get("result_info") or {}).get("total_count", len(found)))
-            if len(found) == total:
+                totals.add((answer.get("result_info") or {}).get("total_count"))
+            if page == 1 or totals in ({len(found)}, {None}):
                 return list(found.values())
         raise ProviderError(f"{what} at Cloudflare: it changes faster than it can be read; try again")
 
@@ -124,7 +128,10 @@ class Api:
         answer, last = self._page("listing the zones", "/zones", self._zone_pages + 1, ZONES_A_PAGE)
         self._zone_pages, self._all_zones = self._zone_pages + 1, last
         for raw in answer["result"]:
-            name = name_of(raw["name"])
+            try:
+                name = name_of(raw["name"])
+            except RecordError:
+                continue  # no name that a fleet file could hold
             # One name may be in two accounts, and only one of them is in force.
             if name not in self._zones or raw.get("status") == "active":
                 plan = (raw.get("plan") or {}).get("legacy_id", "")
@@ -132,7 +139,7 @@ class Api:
 
     def _page(self, what: str, path: str, page: int, size: int) -> tuple[Any, bool]:
         """One page of a list, and whether it is the last."""
-        options: RequestOptions = {"params": {"page": page, "per_page": size}}
+        options: Any = {"params": {"page": page, "per_page": size}}
         ask = partial(self._sdk.get, path, cast_to=httpx.Response, options=options)
         answer = self._ask_until(what, ask)
         info = answer.get("result_info") or {}
@@ -190,18 +197,18 @@ class Api:
     def _sdk(self) -> Cloudflare:
         from cloudflare import Cloudflare  # noqa: PLC0415 - half a second, and most runs need other providers
 
+        if not _TOKEN.fullmatch(self._token):
+            raise ProviderError("Cloudflare's API token is none: there are blanks or other marks in it")
         web = httpx.Client(
             timeout=self._timeout, follow_redirects=False, event_hooks={"request": [self._only_ours]}
         )
-        client = Cloudflare(
+        return Cloudflare(
             api_token=self._token,
             base_url=self._endpoint,
             max_retries=0,
             timeout=self._timeout,
             http_client=web,
         )
-        client.api_email = client.api_key = client.user_service_key = None
-        return client
 
     def _only_ours(self, request: httpx.Request) -> None:
         """The last hand on a request: what the environment put into it goes out again."""

@@ -26,6 +26,7 @@ class Zone:
     """One zone. `plan` is the `legacy_id` of its plan."""
 
     def __init__(self, number: int, name: str, plan: str) -> None:
+        self.status = "active"
         self.id, self.name, self.plan = f"{number:032x}", name, plan
         self.paid = plan != "free"
         self.most_records = 3500 if self.paid else 200
@@ -39,7 +40,7 @@ class Zone:
         return {
             "id": self.id,
             "name": self.name,
-            "status": "active",
+            "status": self.status,
             "type": "full",
             "plan": {"id": "0" * 32, "name": self.plan.title(), "legacy_id": self.plan},
         }
