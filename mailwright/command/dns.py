@@ -10,7 +10,7 @@ import typer
 
 from maildns.planfile import Choices, read_choices, to_json
 from maildns.records import RrKey, canonical_name
-from mailwright.command import dns_check, dns_export, dns_import
+from mailwright.command import dns_check, dns_export, dns_import, dns_lint
 from mailwright.command.console import note, say
 from mailwright.command.dnsjson import outcome_data, plans_data
 from mailwright.command.dnsview import show_plans
@@ -23,6 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet'
 app.command(name="check")(dns_check.check)
 app.command(name="export")(dns_export.export)
 app.command(name="import")(dns_import.import_)
+app.command(name="lint")(dns_lint.lint)
 
 CHANGES = 2
 """Exit status of a plan that would change something."""
@@ -61,11 +62,13 @@ def plan(
     A zone that cannot be read is told beside the plans of the others, and is an error.
     """
     choices = _choices(only, adopt, allow)
-    plans = plan_site(open_site(inventory), choices, say=note)
+    site = open_site(inventory)
+    plans = plan_site(site, choices, say=note)
     if as_json:
         say(json.dumps(plans_data(plans), indent=2))
     else:
         show_plans(plans)
+        dns_lint.show_notes(site, plans)
     if out:
         _save(out, plans, choices)
     if plans.blocked:

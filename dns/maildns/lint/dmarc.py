@@ -53,7 +53,7 @@ def _weaker_below(view: View) -> Found:
         if STAGES.index(policy.below) < STAGES.index(policy.policy):
             yield (
                 domain,
-                f"sp={policy.below} is weaker than p={policy.policy}: forgers take a name below; leave sp= out",
+                f"sp={policy.below} is weaker than p={policy.policy}: forgers use names below; leave sp= out",
             )
 
 
