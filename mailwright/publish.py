@@ -10,6 +10,7 @@ from maildns.authority import wait_until_served
 from maildns.errors import MaildnsError
 from maildns.ownership import is_marker_name
 from maildns.planfile import Choices
+from maildns.proof import ZoneProof
 from maildns.provider import Change, ConflictError, Provider
 from maildns.stages import Stage, stages
 from mailwright.dnsplan import ALL, AT_ONCE, Plans, Say, as_dns_error, plan_site, without_removals
@@ -127,7 +128,8 @@ class _Run:
 
     def _missing(self, zone: str, changes: Iterable[Change]) -> list[str]:
         servers = self._world.servers(zone)
-        missing = wait_until_served(dict.fromkeys(servers, changes), self._deadline)
+        proof = ZoneProof(zone, self._world.anchored(zone))
+        missing = wait_until_served(dict.fromkeys(servers, changes), self._deadline, proof=proof)
         behind = {m.server for m in missing}
         serving = [str(server) for server in servers if server not in behind]
         self.servers.update(serving)

@@ -168,6 +168,13 @@ class World:
             for address in self.lookup(name):
                 yield Server(name, address, self._port)
 
+    def anchored(self, zone: str) -> bool:
+        """Whether a trust anchor says that a zone is signed; anchors that cannot be read say nothing."""
+        try:
+            return zone in self.anchors
+        except DnsError:
+            return False
+
 
 def _anchors_in(path: str) -> Anchors:
     try:

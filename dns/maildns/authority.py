@@ -164,8 +164,16 @@ class Missing:
     why: str
 
 
-def not_serving(server: Server, changes: Iterable[Change]) -> Missing | None:
-    """The first change that the server does not serve yet."""
+Proof = Callable[[Server, RrKey], str | None]
+"""Why a server's answer to a question proves nothing; `None` where it does."""
+
+
+def no_proof(_: Server, __: RrKey) -> None:
+    """Take answers at their word."""
+
+
+def not_serving(server: Server, changes: Iterable[Change], proof: Proof = no_proof) -> Missing | None:
+    """The first change that the server does not serve yet, or not so that resolvers believe it."""
     for change in changes:
         try:
             values = server.ask(*change.key)
@@ -175,6 +183,8 @@ def not_serving(server: Server, changes: Iterable[Change]) -> Missing | None:
         wanted = change.new.rdata if change.new else frozenset()
         if not wanted <= values or values & lost(change):
             return Missing(server, change.key, f"{server} still answers without the change")
+        if why := proof(server, change.key):
+            return Missing(server, change.key, why)
     return None
 
 
@@ -182,18 +192,20 @@ def wait_until_served(
     expected: Mapping[Server, Iterable[Change]],
     deadline: float,
     *,
+    proof: Proof = no_proof,
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> tuple[Missing, ...]:
     """Ask each server until it serves its changes, or `deadline` seconds have passed.
 
-    Returns what is missing then; empty when the world sees everything.
+    Returns what is missing then; empty when the world sees everything. In a signed zone, `proof`
+    (`maildns.proof.ZoneProof`) sees that answers are signed, and that what is gone is denied.
     """
     end = clock() + deadline
     waiting = {server: list(changes) for server, changes in expected.items()}
     wait = 0.1
     while True:
-        found = {server: not_serving(server, changes) for server, changes in waiting.items()}
+        found = {server: not_serving(server, changes, proof) for server, changes in waiting.items()}
         waiting = {server: waiting[server] for server, missing in found.items() if missing}
         missing = tuple(m for m in found.values() if m)
         if not missing or clock() >= end:
