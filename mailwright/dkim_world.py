@@ -148,18 +148,7 @@ class RealEffects:
 
     def look(self, keyring: Keyring, domain: Domain, key: Key) -> Sight:
         """As in `Effects`."""
-        name = selector_name(str(domain.name), key.selector)
-        site = self.site.with_keyring(keyring)
-        wanted = None if key.state is State.DELETED else shown_key(domain, key, site.secrets)
-        try:
-            servers = self._servers(domain)
-        except AskError as error:
-            return Sight(self.clock(), silent=(str(error),))
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            found = list(pool.map(partial(_shows, name=name, wanted=wanted), servers))
-        silent = [silence for _, silence in found if silence] + ([] if servers else ["no server to ask"])
-        # The time after the answers: since then, at the latest, it is so.
-        return Sight(self.clock(), tuple(fault for fault, _ in found if fault), tuple(silent))
+        return see(self.site.with_keyring(keyring), self._world, domain, key, self.clock)
 
     def timing(self, domain: Domain) -> Timing:
         """As in `Effects`; the SOA is asked of every server.
@@ -214,6 +203,40 @@ class RealEffects:
         if not found:
             raise DnsError(f"no server of {zone} gives its SOA")
         return max(found)
+
+
+def see(site: Site, world: World, domain: Domain, key: Key, clock: Callable[[], int]) -> Sight:
+    """Ask every authoritative server of a domain whether it shows a key as the key's state wants."""
+    name = selector_name(str(domain.name), key.selector)
+    wanted = None if key.state is State.DELETED else shown_key(domain, key, site.secrets)
+    try:
+        servers = world.servers(world.zone_of(str(domain.name)))
+    except AskError as error:
+        return Sight(clock(), silent=(str(error),))
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        found = list(pool.map(partial(_shows, name=name, wanted=wanted), servers))
+    silent = [silence for _, silence in found if silence] + ([] if servers else ["no server to ask"])
+    # The time after the answers: since then, at the latest, it is so.
+    return Sight(clock(), tuple(fault for fault, _ in found if fault), tuple(silent))
+
+
+def refuse_unseen(site: Site) -> None:
+    """Refuse to have hosts sign with a key that any authoritative server does not show.
+
+    Raises:
+        DnsError: naming the keys, and the servers that lack them or do not answer.
+        SecretError: a private half is missing.
+    """
+    world = World(site.fleet)
+    unseen = [
+        f"{key.selector} of {domain.name.bare}: {'; '.join((*sight.lacking, *sight.silent))}"
+        for domain in site.fleet.domains
+        for key in site.keyring.shown(domain)
+        if key.selector in {k.selector for k in domain.dkim}
+        and not (sight := see(site, world, domain, key, lambda: 0)).everywhere
+    ]
+    if unseen:
+        raise DnsError(f"hosts would sign with keys that the world cannot see: {', '.join(unseen)}")
 
 
 def longest_queue(site: Site) -> int:

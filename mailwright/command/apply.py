@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.status import Status
 
 from mailwright.command.console import note, problem, say
+from mailwright.command.dkim_hosts import SIGNS
 from mailwright.command.hosts import MachinePlan, MachineResult, Run, note_result, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.plan import Limit, WithDns, shim_of, show
 from mailwright.converge.events import Event
+from mailwright.dkim_world import refuse_unseen
 from mailwright.model.errors import DnsError
 from mailwright.model.select import select
 from mailwright.model.site import Site
@@ -32,7 +34,7 @@ def apply(
     """Show the plan, ask, publish the DNS, then change the machines.
 
     What the DNS gains comes before the machines: none may sign with a key or greet with a name that the
-    world cannot look up. What it loses goes after them, and what it announces of them (a first TLSA
+    world cannot look up. A key to sign with must be shown by every authoritative server. What it loses goes after them, and what it announces of them (a first TLSA
     record, an MTA-STS policy) comes after them. Exit status: 0 done or nothing to do, 1 a
     machine or a zone failed.
     """
@@ -50,6 +52,8 @@ def apply(
         if published and published.changed:
             apply_plans(site, published, say=note)
         if any(plan.changes for plan in plans):
+            if any(name.startswith(f"{SIGNS}: ") for plan in plans for name, _ in plan.changes):
+                refuse_unseen(site)
             results = _converge(run, plans)
     _summary(results)
     status = _status(results)
