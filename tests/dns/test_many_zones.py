@@ -62,6 +62,9 @@ class World:
     def servers(self, _):
         return (MemoryServer("ns.example.net.", "192.0.2.53", memory=self.memory, behind=self.behind),)
 
+    def anchored(self, _):
+        return False
+
     def dns(self, what, *arguments):
         consent = ["--yes"] if what == "apply" and "--plan" not in arguments else []
         status = run(["dns", what, str(self.file), *consent, *arguments])
