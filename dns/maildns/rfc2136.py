@@ -8,7 +8,6 @@ made from is known by its content, and the serial only guards the moment of writ
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -28,6 +27,7 @@ import dns.update
 import dns.xfr
 import dns.zone
 
+from maildns.axfr import TsigKey
 from maildns.order import by_unit
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
 from maildns.records import RrKey, RRset, from_rdata, to_rdata
@@ -133,12 +133,7 @@ class Rfc2136:
 
     @property
     def _keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
-        name = dns.name.from_text(self.key_name)
-        try:
-            secret = base64.b64decode(self.key, validate=True)
-        except ValueError:
-            raise ProviderError(f"the TSIG key {self.key_name} is not base64") from None
-        return {name: dns.tsig.Key(name, secret, algorithm=self.algorithm)}
+        return TsigKey(self.key_name, self.key, self.algorithm).keyring
 
     def _transfer(self, zone: str) -> dns.zone.Zone:
         return self._ask(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -26,22 +26,20 @@ _DMARC_DEFAULTS = {"adkim": "r", "aspf": "r", "fo": "0", "pct": "100", "rf": "af
 
 def read_spf(book: Book, hosts: tuple[Host, ...], name: str) -> dict[str, Any] | None:
     """The `spf` section of a domain."""
-    texts = sorted(filter(is_spf, book.at(name, "TXT")))
-    if len(texts) != 1:
-        for text in texts:
-            book.say(name, "TXT", text, Fate.UNCLEAR, "several SPF records: receivers refuse all of them")
+    text = only(book, name, is_spf, "several SPF records: receivers refuse all of them")
+    if text is None:
         return None
     try:
-        policy = parse(texts[0])
+        policy = parse(text)
     except SpfSyntaxError as error:
-        book.say(name, "TXT", texts[0], Fate.UNCLEAR, str(error))
+        book.say(name, "TXT", text, Fate.UNCLEAR, str(error))
         return None
     include = [each.text.partition(":")[2] for each in policy.directives if _includes(each)]
     lost = list(_lost(book, hosts, name, policy))
     if lost:
-        book.say(name, "TXT", texts[0], Fate.UNCLEAR, f"taken over without {', '.join(lost)}")
+        book.say(name, "TXT", text, Fate.UNCLEAR, f"taken over without {', '.join(lost)}")
     else:
-        book.say(name, "TXT", texts[0], Fate.TAKEN, _SAME)
+        book.say(name, "TXT", text, Fate.TAKEN, _SAME)
     said: dict[str, Any] = (
         {"include": [each.lower().removesuffix(".") for each in include]} if include else {}
     )
@@ -53,28 +51,34 @@ def read_dmarc(book: Book, hosts: tuple[Host, ...], name: str) -> dict[str, Any]
     """The `dmarc` section of a domain."""
     del hosts
     owner = f"_dmarc.{name}"
-    texts = sorted(filter(is_dmarc, book.at(owner, "TXT")))
-    if len(texts) != 1:
-        for text in texts:
-            book.say(owner, "TXT", text, Fate.UNCLEAR, "several DMARC records: receivers apply none")
+    text = only(book, owner, is_dmarc, "several DMARC records: receivers apply none")
+    if text is None:
         return None
     try:
-        policy = Dmarc.parse(texts[0])
-        tags = read_tags(texts[0], "RFC 7489 section 6.4")
+        policy = Dmarc.parse(text)
+        tags = read_tags(text, "RFC 7489 section 6.4")
     except RecordError as error:
-        book.say(owner, "TXT", texts[0], Fate.UNCLEAR, str(error))
+        book.say(owner, "TXT", text, Fate.UNCLEAR, str(error))
         return None
     lost = [f"{tag}={value}" for tag, value in tags.items() if not _said(policy, tag, value)]
     places = {"rua": _places(policy.rua, lost), "ruf": _places(policy.ruf, lost)}
     if lost:
-        book.say(owner, "TXT", texts[0], Fate.UNCLEAR, f"taken over without {', '.join(lost)}")
+        book.say(owner, "TXT", text, Fate.UNCLEAR, f"taken over without {', '.join(lost)}")
     else:
-        book.say(owner, "TXT", texts[0], Fate.TAKEN, "the same policy")
+        book.say(owner, "TXT", text, Fate.TAKEN, "the same policy")
     said: dict[str, Any] = {"policy": policy.policy}
     if policy.subdomain_policy and policy.subdomain_policy != policy.policy:
         said["subdomain_policy"] = policy.subdomain_policy
     said |= {tag: uris for tag, uris in places.items() if uris}
     return said | ({"alignment": "strict"} if policy.alignment == "strict" else {})
+
+
+def only(book: Book, owner: str, is_one: Callable[[str], bool], several: str) -> str | None:
+    """The one record of its kind at a name; `several` is what two of them mean."""
+    texts = sorted(filter(is_one, book.at(owner, "TXT")))
+    for text in texts if len(texts) > 1 else ():
+        book.say(owner, "TXT", text, Fate.UNCLEAR, several)
+    return texts[0] if len(texts) == 1 else None
 
 
 def _end(policy: Policy) -> str:

@@ -18,7 +18,9 @@ from maildns.tls_rpt import TlsRpt, is_tls_rpt
 from mailwright.model import domains as model
 from mailwright.takeover.book import Book, Fate
 from mailwright.takeover.hosts import Host
+from mailwright.takeover.policies import only
 
+_SEVERAL = "several, so that none counts"
 _ISSUE = ("issue", "issuewild", "iodef")
 
 
@@ -58,8 +60,8 @@ def read_tls_rpt(book: Book, hosts: tuple[Host, ...], name: str) -> dict[str, An
     """The `tls_rpt` section."""
     del hosts
     owner = f"_smtp._tls.{name}"
-    texts = sorted(filter(is_tls_rpt, book.at(owner, "TXT")))
-    return _one(book, owner, texts, lambda text: {"rua": list(TlsRpt.parse(text).rua)}, model.TlsRpt)
+    text = only(book, owner, is_tls_rpt, _SEVERAL)
+    return _one(book, owner, text, lambda text: {"rua": list(TlsRpt.parse(text).rua)}, model.TlsRpt)
 
 
 def read_bimi(book: Book, hosts: tuple[Host, ...], name: str) -> dict[str, Any] | None:
@@ -76,7 +78,8 @@ def read_bimi(book: Book, hosts: tuple[Host, ...], name: str) -> dict[str, Any] 
             )
             continue
         selector = owner.removesuffix(tail)
-        said = _one(book, owner, texts, partial(_logo, selector), model.Bimi)
+        text = only(book, owner, is_bimi, _SEVERAL)
+        said = _one(book, owner, text, partial(_logo, selector), model.Bimi)
     return said
 
 
@@ -121,20 +124,18 @@ def _issuer(issuer: Any) -> dict[str, Any]:  # noqa: ANN401 - an Issuer
 
 
 def _one(
-    book: Book, owner: str, texts: list[str], read: Callable[[str], dict[str, Any]], section: type[Any]
+    book: Book, owner: str, text: str | None, read: Callable[[str], dict[str, Any]], section: type[Any]
 ) -> dict[str, Any] | None:
     """Read the one record that may be there."""
-    if len(texts) > 1:
-        _unclear(book, owner, texts, "several, so that none counts")
-    if len(texts) != 1:
+    if text is None:
         return None
     try:
-        said = read(texts[0])
+        said = read(text)
         section.model_validate(said)
     except (RecordError, ValidationError) as error:
-        _unclear(book, owner, texts, _first(error))
+        _unclear(book, owner, [text], _first(error))
         return None
-    book.say(owner, "TXT", texts[0], Fate.TAKEN, "the same, written otherwise")
+    book.say(owner, "TXT", text, Fate.TAKEN, "the same, written otherwise")
     return said
 
 
