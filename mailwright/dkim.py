@@ -20,6 +20,9 @@ from mailwright.model.errors import DnsError, MailwrightError
 from mailwright.model.fleet import Fleet
 from mailwright.model.keyring import Keyring
 
+SIGNS = "opendkim"
+"""The role whose machines sign."""
+
 Place = tuple[Domain, Key]
 
 _TO_SHOW = (State.PUBLISHED, State.REVOKED, State.DELETED)
@@ -239,7 +242,7 @@ class Rotation:
 
     @property
     def _hosts(self) -> tuple[str, ...]:
-        return tuple(m.name for m in self.fleet.with_role("opendkim"))
+        return tuple(m.name for m in self.fleet.with_role(SIGNS))
 
     def _revoke(self) -> None:
         for domain, timing in self._timed():

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.status import Status
 
 from mailwright.command.console import note, problem, say
-from mailwright.command.dkim_hosts import SIGNS
 from mailwright.command.hosts import MachinePlan, MachineResult, Run, note_result, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.plan import Limit, WithDns, shim_of, show
 from mailwright.converge.events import Event
+from mailwright.dkim import SIGNS
 from mailwright.dkim_world import refuse_unseen
 from mailwright.model.errors import DnsError
 from mailwright.model.select import select
@@ -34,9 +34,9 @@ def apply(
     """Show the plan, ask, publish the DNS, then change the machines.
 
     What the DNS gains comes before the machines: none may sign with a key or greet with a name that the
-    world cannot look up. A key to sign with must be shown by every authoritative server. What it loses goes after them, and what it announces of them (a first TLSA
-    record, an MTA-STS policy) comes after them. Exit status: 0 done or nothing to do, 1 a
-    machine or a zone failed.
+    world cannot look up, and every authoritative server must show a key before hosts change how they sign.
+    What it loses goes after them, and what it announces of them (a first TLSA record, an MTA-STS policy)
+    comes after them. Exit status: 0 done or nothing to do, 1 a machine or a zone failed.
     """
     site = open_site(inventory)
     names = [machine.name for machine in select(site.fleet, limit or [])]

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from mailwright.command.hosts import MachineResult, Run, note_result, read_plan
+from mailwright.dkim import SIGNS
 from mailwright.model.errors import ConvergeError
 from mailwright.model.fleet import Machine
 from mailwright.model.site import Site
@@ -16,9 +17,6 @@ from mailwright.verify.expectation import Evidence, UnknownError
 from mailwright.verify.gather import Gathering, evidence
 from mailwright.verify.ssh import runner
 from mailwright.zones import SENDS
-
-SIGNS = "opendkim"
-"""The role whose machines sign."""
 
 UNKNOWN = "no answer: "
 """How the line of a host begins that cannot be asked."""

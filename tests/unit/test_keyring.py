@@ -80,8 +80,7 @@ def test_the_fleet_file_cannot_exchange_a_key_past_the_keyring(file, old, new, s
             "prod.dkim.yaml:4: domains",
         ),
         (
-            "format: 1\ndomains:\n  a.example:\n"
-            + "    - {selector: r1, algorithm: rsa, state: made, since: yesterday}\n",
+            "format: 1\ndomains:\n  a.example:\n    - {selector: r1, algorithm: rsa, state: made, seen: now}\n",
             "not a time such as",
         ),
         (
