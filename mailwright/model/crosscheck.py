@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from mailwright.model.crossdomains import domain_sections
+from mailwright.model.crosslints import accepted_lints
 from mailwright.model.document import Where, show
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.mistakes import Found, suggestion
@@ -38,6 +39,7 @@ def cross_check(fleet: Fleet, role_names: Iterable[str] = ()) -> list[Found]:
         _addresses,
         _domains,
         domain_sections,
+        accepted_lints,
         _signing,
         _senders,
         _providers,

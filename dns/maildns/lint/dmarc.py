@@ -39,7 +39,7 @@ def _several(view: View) -> Found:
 
 
 def _none_for_long(view: View) -> Found:
-    for domain, policy in view.policies():
+    for domain, policy in view.policies.items():
         since = view.context.since.get(domain)
         if policy.policy == "none" and since and view.context.today - since > WATCHING:
             yield (
@@ -49,7 +49,7 @@ def _none_for_long(view: View) -> Found:
 
 
 def _weaker_below(view: View) -> Found:
-    for domain, policy in view.policies():
+    for domain, policy in view.policies.items():
         if STAGES.index(policy.below) < STAGES.index(policy.policy):
             yield (
                 domain,
@@ -58,7 +58,7 @@ def _weaker_below(view: View) -> Found:
 
 
 def _no_reports(view: View) -> Found:
-    for domain, policy in view.policies():
+    for domain, policy in view.policies.items():
         if not policy.rua:
             yield (
                 domain,
@@ -72,7 +72,7 @@ def _bimi(view: View) -> Found:
         if each.type != "TXT" or not bimi or not any(map(is_bimi, each.rdata)):
             continue
         found = view.policy_for(domain)
-        why = too_weak(found[1]) if found else "BIMI needs a DMARC policy, and there is none"
+        why = too_weak(found) if found else "BIMI needs a DMARC policy, and there is none"
         if why:
             yield domain, f"{why}; until then nobody shows the logo"
 
@@ -90,7 +90,7 @@ def _proofs(view: View) -> Iterator[tuple[str, Dmarc, bool, bool]]:
         bare = domain.removesuffix(".")
         results = [check_host(ip, bare, f"a@{bare}", bare, view.lookup).result for ip in addresses]
         passes = all(result in (Result.PASS, Result.TEMPERROR) for result in results)
-        yield domain, found[1], signed, passes
+        yield domain, found, signed, passes
 
 
 def _no_proof(view: View) -> Found:

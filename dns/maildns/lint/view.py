@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 
 from maildns.dmarc import Dmarc, is_dmarc
 from maildns.errors import RecordError
-from maildns.names import within
 from maildns.records import RrKey, RRset
 from maildns.spf import Lookup, is_spf
 
@@ -43,6 +44,7 @@ class View:
         self.rrsets = tuple(sorted(rrsets, key=lambda each: each.key))
         self.context = context
         self._table = {each.key: each for each in self.rrsets}
+        self._names = {each.name for each in self.rrsets}
 
     def values(self, name: str, type_: str) -> tuple[str, ...]:
         """The values of a set, sorted."""
@@ -64,19 +66,23 @@ class View:
                 if texts:
                     yield each.name.removeprefix(DMARC), texts
 
-    def policies(self) -> Iterator[tuple[str, Dmarc]]:
+    @cached_property
+    def policies(self) -> Mapping[str, Dmarc]:
         """Each domain with the DMARC policy that receivers apply."""
+        found: dict[str, Dmarc] = {}
         for domain, texts in self.dmarc():
             if len(texts) == 1:
-                try:
-                    yield domain, Dmarc.parse(texts[0])
-                except RecordError:
-                    continue
+                with contextlib.suppress(RecordError):
+                    found[domain] = Dmarc.parse(texts[0])
+        return found
 
-    def policy_for(self, domain: str) -> tuple[str, Dmarc] | None:
-        """The nearest policy at or above a domain, and where it is."""
-        above = [(d, p) for d, p in self.policies() if within(domain, d)]
-        return max(above, key=lambda found: len(found[0]), default=None)
+    def policy_for(self, domain: str) -> Dmarc | None:
+        """The nearest policy at or above a domain."""
+        while domain:
+            if domain in self.policies:
+                return self.policies[domain]
+            domain = domain.partition(".")[2]
+        return None
 
     def dkim_keys(self) -> Iterator[tuple[str, str]]:
         """Each text under a DKIM selector."""
@@ -89,7 +95,7 @@ class View:
 
         Where nobody may be asked, other names have a policy that costs nothing and lets nobody pass.
         """
-        if any(key[0] == name for key in self._table):
+        if name in self._names:
             return self.values(name, type_)
         if self.context.lookup:
             return self.context.lookup(name, type_)
