@@ -69,7 +69,8 @@ def write_zone(
     lines = [*(_comment(line) for line in about), f"$ORIGIN {zone}", f"$TTL {ttl}"]
     lines += ["", *spine.lines()] if spine else []
     for name, each in placed:
-        shown = name.relativize(origin).to_text()
+        # Below the root, names stand in full: such records are pasted into many zones.
+        shown = name.to_text() if zone == "." else name.relativize(origin).to_text()
         own = "" if each.ttl == ttl else f"{each.ttl} "
         for value, reason in each.explained():
             lines += ["", _comment(reason)] if reason else [""]

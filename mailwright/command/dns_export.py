@@ -95,11 +95,11 @@ def _spine(site: Site, servers: tuple[str, ...], serial: int) -> Spine | None:
 
 
 def _master(name: str, rrsets: tuple[RRset, ...], spine: Spine | None) -> str:
-    count = sum(len(each.rdata) for each in rrsets)
+    count = _count(rrsets)
     if name == ELSEWHERE:
-        return write_zone(name, rrsets, [f"{count} records for zones that the fleet file does not know"])
+        return write_zone(name, rrsets, [f"{count} for zones that the fleet file does not know"])
     whole = "the whole zone" if spine else "a part of the zone: it has neither SOA nor NS"
-    return write_zone(name, rrsets, [f"{name.removesuffix('.')}: {count} records, {whole}"], spine)
+    return write_zone(name, rrsets, [f"{name.removesuffix('.')}: {count}, {whole}"], spine)
 
 
 def _octodns(name: str, rrsets: tuple[RRset, ...]) -> str:
@@ -121,7 +121,12 @@ def _write(out: Path | None, zone: str, format_: Format, text: str, rrsets: tupl
         file.write_text(text, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise DnsError(f"{file}: {error.strerror}") from None
-    note(f"{file}: {sum(len(each.rdata) for each in rrsets)} records")
+    note(f"{file}: {_count(rrsets)}")
+
+
+def _count(rrsets: tuple[RRset, ...]) -> str:
+    count = sum(len(each.rdata) for each in rrsets)
+    return f"{count} record" if count == 1 else f"{count} records"
 
 
 def _absolute(name: str) -> str:
