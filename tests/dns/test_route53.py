@@ -107,11 +107,14 @@ def test_names_come_and_go_in_octal_and_values_without_their_last_dot_are_absolu
     odd = rf"a\032b\@\046c.{zone}"
     wanted = [
         rrset(f"*.click.{zone}", "CNAME", 300, [rf"x\.y\255.{zone}"]),
+        rrset(f"_25._tcp.{zone}", "TLSA", 300, ["3 0 0 " + "5c" * 300]),
         rrset(odd, "CAA", 300, ['0 issue "ca.example; a=\\"b\\\\\\001"']),
     ]
     apply(hosted, *wanted)
     held = hand.sets(zone)
     assert held[f"\\052.click.{zone}", "CNAME"]["ResourceRecords"] == [{"Value": rf"x\056y\377.{zone}"}]
+    tlsa = {"Value": "3 0 0 " + "5c" * 300}  # in one word, however long
+    assert held[f"_25._tcp.{zone}", "TLSA"]["ResourceRecords"] == [tlsa]
     (caa,) = (each for (_, type_), each in held.items() if type_ == "CAA")
     assert caa["Name"] == rf"a\040b\100\056c.{zone}"
     assert caa["ResourceRecords"] == [{"Value": r'0 issue "ca.example; a=\"b\\\001"'}]

@@ -109,18 +109,12 @@ class Account:
         """
         zone_id = self.zone_id(zone)
         start: dict[str, str] = {}
-        seen: set[tuple[str, str, str | None]] = set()
         while True:
             with self.asking(f"reading {zone}"):
                 page = self.client.list_resource_record_sets(
                     HostedZoneId=zone_id, MaxItems=str(SETS_A_PAGE), **start
                 )
-            for raw in page["ResourceRecordSets"]:
-                # A page may begin before the last one ended where a name has sets with a routing policy.
-                place = (raw["Name"], raw["Type"], raw.get("SetIdentifier"))
-                if place not in seen:
-                    seen.add(place)
-                    yield raw
+            yield from page["ResourceRecordSets"]
             if not page["IsTruncated"]:
                 return
             start = {
