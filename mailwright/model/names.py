@@ -179,7 +179,7 @@ def report_uri(text: str) -> str:
 def https_uri(text: str) -> str:
     """An `https://` URL as a record can hold it: blanks, quotes and `;` percent-encoded."""
     if not _HTTPS.fullmatch(text):
-        raise ValueError(f"not an https:// URL: {text}")
+        raise ValueError(f"not an https: URL: {text}")
     return text
 
 
@@ -188,7 +188,7 @@ def report_target(text: str) -> str:
     if text.startswith("https://"):
         return https_uri(text)
     if not text.startswith("mailto:"):
-        raise ValueError(f"not a mailto: address or https:// URL: {text}")
+        raise ValueError(f"not a mailto: address or https: URL: {text}")
     return report_uri(text)
 
 

@@ -1,6 +1,7 @@
 """Pins the small parts of the lab: verdicts, keys, locks, and how failures of several hosts are told."""
 
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dns.dnssec
@@ -8,7 +9,9 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 import pytest
+from cryptography import x509
 
+from mailwright.certificate import faults
 from mailwright.command.lab import aligned
 from mailwright.lab import keys
 from mailwright.lab.lab import each
@@ -137,3 +140,19 @@ def test_a_failed_program_is_told_by_its_error_line():
 def test_a_table_is_never_cut_short():
     wide = "x" * 200
     assert aligned([("A", "B"), (wide, "b")])[1] == f"{wide}  b"
+
+
+def test_the_labs_authority_signs_what_an_operator_would_provide(plan):
+    secrets = keys.fleet_certificates(plan)
+    (authority,) = x509.load_pem_x509_certificates(keys.ca_file(plan).read_bytes())
+    for name, host in (("smtp", "mx1.brightpost.example"), ("mta-sts", "mta-sts.parcelnote.example.")):
+        chain, key = (secrets[f"certificate/{name}/{part}"].encode() for part in ("fullchain", "privkey"))
+        assert faults(chain, key, [host], datetime.now(UTC)) == []
+        x509.load_pem_x509_certificate(chain).verify_directly_issued_by(authority)
+
+
+def test_the_labs_authority_is_made_once(plan):
+    keys.fleet_certificates(plan)
+    first = keys.ca_file(plan).read_bytes()
+    keys.fleet_certificates(plan)
+    assert keys.ca_file(plan).read_bytes() == first
