@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date
 from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -84,6 +86,7 @@ BROKEN: list[tuple[str, str, Mapping[tuple[str, str], tuple[str, ...] | None]]] 
     ("spf-lookups", ORG, spf(f"v=spf1 {SENDS} {terms('exists:x#.example.net', 11)} -all")),
     ("spf-include", ORG, spf(f"v=spf1 {SENDS} include:gone.example.net -all")),
     ("spf-size", ORG, spf(f"v=spf1 {SENDS} {terms('ip4:198.51.100.#', 30)} -all")),
+    ("spf-size", ORG, {(ORG, "TXT"): (f"v=spf1 {SENDS} -all", *(f"{n}=" + "x" * 200 for n in range(6)))}),
     ("dmarc-broken", ORG, {**dmarc("v=DMARC1; p=bounce"), ("default._bimi.example.org.", "TXT"): None}),
     ("dmarc-several", ORG,
      {**dmarc("v=DMARC1; p=reject", "v=DMARC1; p=none"), ("default._bimi.example.org.", "TXT"): None}),
@@ -125,6 +128,18 @@ def test_every_lint_is_broken_by_a_case_and_has_a_name_of_its_own():
     names = [rule.name for rule in RULES]
     assert len(set(names)) == len(names)
     assert {name for name, *_ in BROKEN} | {"ttl"} == set(names)
+
+
+def test_every_lint_is_explained_in_the_manual():
+    manual = Path(__file__).parents[2].joinpath("docs", "dns.md").read_text()
+    table = manual.partition("## Lints")[2].partition("\n## ")[0]
+    explained = {
+        n
+        for row in table.splitlines()
+        if row.startswith("| `")
+        for n in re.findall("`([a-z-]+)`", row.split("|")[1])
+    }
+    assert explained == {rule.name for rule in RULES}
 
 
 def test_others_ttl_is_theirs_to_choose():
