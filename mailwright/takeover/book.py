@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from maildns.errors import RecordError
 from maildns.names import longest_zone
-from maildns.records import RrKey, RRset
+from maildns.records import RrKey, RRset, canonical_value
 
 
 class Fate(StrEnum):
@@ -42,10 +43,14 @@ class Book:
         self.zones = tuple(zones)
         self.rrsets = tuple(rrsets)
         self._held: dict[RrKey, frozenset[str]] = {}
-        for each in self.rrsets:
-            self._held[each.key] = self._held.get(each.key, frozenset()) | each.rdata
-        self._names = tuple(sorted({name for name, _ in self._held}))
         self._said: dict[tuple[str, str, str], tuple[Fate, str]] = {}
+        self._beyond: list[Line] = []
+        for each in self.rrsets:
+            beyond = frozenset(value for value in each.rdata if not _is_plain(each.type, value))
+            self._beyond += (Line(*each.key, value, Fate.LEFT, _BEYOND) for value in sorted(beyond))
+            if each.rdata - beyond:
+                self._held[each.key] = self._held.get(each.key, frozenset()) | each.rdata - beyond
+        self._names = tuple(sorted({name for name, _ in self._held}))
 
     def at(self, name: str, type_: str) -> frozenset[str]:
         """The values of a set."""
@@ -69,6 +74,7 @@ class Book:
 
     def lines(self, published: Mapping[RrKey, Mapping[str, str]]) -> Iterator[Line]:
         """Every record. `published` is what the fleet wants: by set, each value with its reason."""
+        yield from self._beyond
         for (name, type_), values in sorted(self._held.items()):
             wanted = published.get((name, type_), {})
             for value in sorted(values):
@@ -78,6 +84,17 @@ class Book:
                 fate, reason = self._said.get((name, type_, value)) or _leftover(self, name, type_)
                 becomes = tuple(sorted(wanted.keys() - values)) if fate is not Fate.LEFT else ()
                 yield Line(name, type_, value, fate, reason, becomes)
+
+
+_BEYOND = "more than a plain record: only its provider can say what it does"
+
+
+def _is_plain(type_: str, value: str) -> bool:
+    """Whether a value is one that DNS has; providers also tell of aliases, proxies and the like."""
+    try:
+        return canonical_value(type_, value) == value
+    except RecordError:
+        return False
 
 
 _LEFTOVERS = {

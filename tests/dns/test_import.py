@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from maildns.dkim import DkimKey
 from maildns.masterfile import read_zone
+from maildns.records import RRset
 from mailwright.command import dns_export, dns_import
 from mailwright.command.main import run
 from mailwright.model.fleet import Fleet
@@ -280,6 +281,21 @@ def test_an_import_reads_a_real_server_with_a_key_and_through_a_provider(cli, kn
     monkeypatch.setenv("MAILWRIGHT_SECRET_TSIG_TEST", "d3Jvbmc=")
     status, _, said = cli("import", zone, *server, "--key", "tsig/test")
     assert (status, said.count("\n"), "d3Jvbmc" in said) == (1, 1, False)
+
+
+def test_what_only_a_provider_can_express_is_left_to_others():
+    zone = "a.example."
+    odd = [
+        RRset(zone, "MX", 60, frozenset({"octoDNS: {}", f"10 mail.{zone}"})),
+        RRset(f"mail.{zone}", "A", 60, frozenset({"192.0.2.1 (through a proxy)"})),
+        RRset(zone, "ALIAS", 60, frozenset({"cdn.example.net."})),
+    ]
+    found = take_over([zone], odd)
+    assert {(x.type, x.reason) for x in found.of(Fate.LEFT)} == {
+        (type_, "more than a plain record: only its provider can say what it does")
+        for type_ in ("MX", "A", "ALIAS")
+    }
+    assert [x.value for x in found.of(Fate.UNCLEAR)] == [f"10 mail.{zone}"]
 
 
 @pytest.mark.parametrize(

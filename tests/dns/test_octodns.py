@@ -152,10 +152,11 @@ def test_types_that_only_the_provider_knows_are_opaque_and_in_nobodys_way(stub):
 
 
 def test_what_the_provider_keeps_about_a_shared_set_survives_our_edit_of_it(stub):
-    stub.append(("", {"type": "TXT", "ttl": 60, "values": ['say \\"hi\\"'], "octodns": {"stub": {"tag": 1}}}))
+    values = ['say \\"hi\\"', "un; escaped"]
+    stub.append(("", {"type": "TXT", "ttl": 60, "values": values, "octodns": {"stub": {"tag": 1}}}))
     publish(adapter(), rrset(ZONE, "TXT", 60, ["v=spf1 a -all"]))
     (held,) = [d for n, d in Stub.zones[ZONE] if (n, d["type"]) == ("", "TXT")]
-    assert held["values"] == ['say \\"hi\\"', "v=spf1 a -all"]
+    assert held["values"] == [*values, "v=spf1 a -all"]
     assert held["octodns"] == {"stub": {"tag": 1}}
 
 
