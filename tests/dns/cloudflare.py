@@ -44,13 +44,6 @@ class Clock:
         self.now += seconds
 
 
-@pytest.fixture(name="clock")
-def cloudflare_clock_fixture(cloudflare: Fake) -> Clock:
-    """The provider's clock, and the fake's."""
-    cloudflare.clock = Clock()
-    return cloudflare.clock
-
-
 @pytest.fixture
 def cloudflare_target(cloudflare: Fake) -> Target:
     return target(cloudflare, comments=True)

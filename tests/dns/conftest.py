@@ -6,7 +6,6 @@ import pytest
 
 from tests.dns.bind import bind_fixture, bind_signed_target, bind_target
 from tests.dns.cloudflare import (
-    cloudflare_clock_fixture,
     cloudflare_fixture,
     cloudflare_records_target,
     cloudflare_target,
@@ -28,7 +27,6 @@ __all__ = [
     "bind_fixture",
     "bind_signed_target",
     "bind_target",
-    "cloudflare_clock_fixture",
     "cloudflare_fixture",
     "cloudflare_records_target",
     "cloudflare_target",

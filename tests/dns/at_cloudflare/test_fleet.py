@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from maildns.cloudflare import Cloudflare
+from mailwright.model import providers as model
 from mailwright.model.load import load_site
 from mailwright.model.role import Role, Settings
+from mailwright.providers import _open
 from mailwright.publish import plan_site
 from tests.dns.cloudflare import add
 
@@ -49,3 +52,16 @@ def test_a_mail_host_behind_the_proxy_blocks_the_plan(cloudflare, site):
     (conflict,) = plans.zones[0].conflicts
     assert conflict.key == ("mx1.brightpost.example.", "A")
     assert "which mail cannot pass" in conflict.sentence
+
+
+def test_the_fleet_file_says_how_ownership_is_marked():
+    class Kept:
+        def get(self, name: str) -> str:
+            return f"{name}\n"
+
+    for ownership in ("comments", "records"):
+        where = model.Cloudflare(type="cloudflare", token="dns/cf", ownership=ownership)
+        opened = _open(where, Kept())
+        assert isinstance(opened, Cloudflare)
+        assert (opened.token, opened.comments) == ("dns/cf", ownership == "comments")
+        assert opened.endpoint == "https://api.cloudflare.com/client/v4"
