@@ -111,7 +111,7 @@ class Guarded(Script):
             if not super().execute(state, host, changing):
                 return False
         except _CUT:  # not even the old connection lives: a new one decides all the same
-            seen = seen.without(guarding.paths)
+            pass
         arguments: Any = {**connector_arguments, "_timeout": _TO_CONFIRM}
         confirmation = script(_guard.confirm(self._guard))
         why = _within(_TO_CONFIRM, lambda: self._ask(state, host, arguments, confirmation))
