@@ -10,6 +10,7 @@ from maildns.authority import AskError, Server
 from maildns.dkim import DkimKey
 from maildns.dmarc import is_dmarc
 from maildns.errors import RecordError
+from maildns.mta_sts import is_mta_sts
 from maildns.names import shared
 from maildns.records import RrKey, RRset
 from maildns.spf import is_spf
@@ -190,3 +191,5 @@ def _policies(wanted: RRset) -> Iterable[tuple[str, str, Judge]]:
             yield "DMARC", value, one_dmarc(value)
         elif "_domainkey" in labels:
             yield "DKIM", value, one_key(DkimKey.parse(value))
+        elif labels[0] == "_mta-sts" and is_mta_sts(value):
+            yield "MTA-STS", value, _one("MTA-STS", is_mta_sts, value)

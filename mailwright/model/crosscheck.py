@@ -44,6 +44,7 @@ def cross_check(fleet: Fleet, role_names: Iterable[str] = ()) -> list[Found]:
         _senders,
         _providers,
         _reverse_zones,
+        _blocklists,
         _audiences,
         _lab,
     )
@@ -190,6 +191,17 @@ def _reverse_zones(fleet: Fleet) -> Iterator[Found]:
 def _is_reverse(name: str) -> bool:
     """RFC 1035 3.5 for IPv4, RFC 3596 2.5 for IPv6: as many parts as the address has, or fewer."""
     return bool(_REVERSE_V4.fullmatch(name) or _REVERSE_V6.fullmatch(name))
+
+
+def _blocklists(fleet: Fleet) -> Iterator[Found]:
+    lists = list(enumerate(fleet.dns.blocklists or ()))
+    yield from _twice(((("dns", "blocklists", i, "zone"), b.zone.bare) for i, b in lists), "list")
+    for i, each in lists:
+        if each.of == "domains" and each.ipv6:
+            yield ("dns", "blocklists", i, "ipv6"), "a list of domains has no addresses"
+        if each.of == "addresses" and each.listed:
+            where = ("dns", "blocklists", i, "listed")
+            yield where, "of a list of addresses the test entry is always 127.0.0.2"
 
 
 def _audiences(fleet: Fleet) -> Iterator[Found]:

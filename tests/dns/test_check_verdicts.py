@@ -256,9 +256,9 @@ CASES = [
          f"lacks {ADDRESS}"),
     # MTA-STS
     Case("no policy record", lacking(SIGNED, f"_mta-sts.{SIGNED} TXT"),
-         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "TXT"): FAULT}, "holds no MTA-STS record"),
+         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "holds no MTA-STS record"),
     Case("two policy records", holding(SIGNED, f'_mta-sts.{SIGNED} 3600 TXT "v=STSv1; id=2"'),
-         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "TXT"): FAULT}, "2 MTA-STS records instead of one"),
+         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "2 MTA-STS records instead of one"),
     Case("a policy host without an address", lacking(SIGNED, f"{POLICY} A"),
          {STS_RECORD: FAULT, record(POLICY, "A"): FAULT}, "has no address"),
     Case("a policy host that is down", down(443), {STS: UNKNOWN}, "Connection refused"),

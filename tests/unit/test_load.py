@@ -194,6 +194,10 @@ ONE_MISTAKE = [
     ('"@news.example.com"', "news.example.com", 17, "senders[0].addresses[0]: not a mail address: news.example.com"),
     ('["@news.example.com"]', "[]", 17, "senders[0].addresses: must have at least 1 entry"),
     ("name: Example\n", "name: null\n", 2, "owner.name: must be text: nothing there"),
+    ("owner:\n", "dns: { blocklists: [{ zone: bl.example, of: names }] }\nowner:\n", 1, "dns.blocklists[0].of: must be addresses or domains: names"),
+    ("owner:\n", "dns: { blocklists: [{ zone: b.example, of: domains, ipv6: true }] }\nowner:\n", 1, "dns.blocklists[0].ipv6: a list of domains has no addresses"),
+    ("owner:\n", "dns: { blocklists: [{ zone: b.example, of: addresses, listed: a.example }] }\nowner:\n", 1, "dns.blocklists[0].listed: of a list of addresses the test entry is always 127.0.0.2"),
+    ("owner:\n", "dns: { blocklists: [{ zone: b.example, of: domains }, { zone: b.example., of: domains }] }\nowner:\n", 1, "dns.blocklists[1].zone: the same list as dns.blocklists[0].zone: b.example"),
     ("owner:\n", "owner: me\nownr:\n", 1, "owner: must be `key: value` lines, or {}: me"),
 ]  # fmt: skip
 
