@@ -21,7 +21,7 @@ class SecretError(MailwrightError):
 
 
 class MissingSecretError(SecretError):
-    """There is no secret of that name; the others could be read."""
+    """Nobody has set the secret; whatever others there are could be read."""
 
 
 class NeedsError(MailwrightError):

@@ -20,7 +20,7 @@ from pathlib import Path
 import pyrage
 
 from mailwright.model.document import display
-from mailwright.model.errors import SecretError
+from mailwright.model.errors import MissingSecretError, SecretError
 from mailwright.model.identities import IDENTITY, identities, parse_recipient
 
 LOCK_SECONDS = 10.0
@@ -80,13 +80,16 @@ class Vault:
         """Open the file.
 
         Raises:
-            SecretError: missing, damaged, or no identity opens it; says what to do.
+            MissingSecretError: there is none.
+            SecretError: damaged, or no identity opens it; says what to do.
         """
         name = display(self.file)
         try:
             sealed = self.file.read_bytes()
         except FileNotFoundError:
-            raise SecretError(f"{name}: no such file: `mailwright secrets init INVENTORY` makes it") from None
+            raise MissingSecretError(
+                f"{name}: no such file: `mailwright secrets init INVENTORY` makes it"
+            ) from None
         except OSError as error:
             raise SecretError(f"{name}: cannot be read: {error.strerror}") from None
         return self._opened(sealed, name)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from maildns.rfc2136 import Rfc2136
@@ -16,8 +16,9 @@ from mailwright.command import dns as command
 from mailwright.command import dns_check
 from mailwright.command.main import run
 from mailwright.model.load import load_site
-from mailwright.model.needs import Needs, Record
+from mailwright.model.needs import Certificate, Needs, Record
 from mailwright.model.role import Role, Settings
+from mailwright.publish import plan_site, without_removals
 
 FLEET = """
 lab: {{ name: dnstest, ipv4: 198.51.100.0/24, ipv6: "2001:db8:100::/64" }}  # asks nobody but its own servers
@@ -62,6 +63,12 @@ def _click_record(ctx) -> Needs:
 ROLES = (
     Role("base", Settings, apply=lambda _: None),
     Role("postfix", Settings, apply=lambda _: None, needs=_click_record),
+    Role(
+        "policies",  # here it pins a key as well, so that not every test needs one
+        Settings,
+        apply=lambda _: None,
+        needs=lambda ctx: Needs(certificates=(Certificate("smtp", (ctx.machine.fqdn,), pinned=(25,)),)),
+    ),
 )
 
 
@@ -333,3 +340,52 @@ def test_apply_fails_when_the_provider_does_not_hold_what_it_took(fleet, monkeyp
     status, out = fleet.dns("apply")
     assert status == 1
     assert "a second plan is not empty for brightpost.example., parcelnote.example." in out
+
+
+def test_a_dmarc_policy_takes_one_step_at_a_time(fleet):
+    assert fleet.dns("apply")[0] == 0
+    fleet.change('dmarc: { rua: ["mailto', 'dmarc: { policy: reject, rua: ["mailto')
+    status, said = fleet.dns("plan")
+    assert status == 1
+    assert "from none to reject without quarantine in between" in said
+    assert "--allow dmarc-jump=parcelnote.example." in said
+    assert fleet.dns("plan", "--allow", "dmarc-jump=parcelnote.example.")[0] == 2
+    for before, after in (("reject", "quarantine"), ("quarantine", "reject")):
+        fleet.change(f"policy: {before}", f"policy: {after}")
+        assert fleet.dns("apply")[0] == 0
+
+
+KEYS = [_pem(ec.generate_private_key(ec.SECP256R1())) for _ in range(2)]
+KEY, NEXT = (f"MAILWRIGHT_SECRET_CERTIFICATE_SMTP_{part}" for part in ("PRIVKEY", "NEXT_PRIVKEY"))
+
+
+def test_a_pinned_key_is_exchanged_by_way_of_both_and_never_at_once(fleet):
+    fleet.change("roles: { postfix: {} }", "roles: { postfix: {}, policies: {} }")
+    fleet.environ[KEY] = KEYS[0]
+    assert fleet.dns("apply")[0] == 0
+    fleet.environ[KEY] = KEYS[1]
+    status, said = fleet.dns("plan")
+    assert status == 1
+    assert said.count("--allow tlsa=_25._tcp.mx1.brightpost.example.") == 1
+    fleet.environ |= {KEY: KEYS[1], NEXT: KEYS[0]}  # both are wanted now, and the world still knows one
+    status, said = fleet.dns("apply")
+    assert status == 1
+    assert "does not name the key in use yet" in said
+    fleet.environ |= {KEY: KEYS[0], NEXT: KEYS[1]}
+    assert fleet.dns("apply")[0] == 0
+    fleet.environ |= {KEY: KEYS[1], NEXT: KEYS[0]}
+    assert fleet.dns("plan")[0] == 0
+    del fleet.environ[NEXT]
+    assert fleet.dns("apply")[0] == 0
+
+
+def test_what_machines_must_serve_first_is_announced_after_them(fleet):
+    fleet.environ[KEY] = KEYS[0]
+    fleet.change("mx: [mx1]", "mx: [mx1]\n    mta_sts: { served_by: [mx1] }")
+    fleet.change("roles: { postfix: {} }", "roles: { postfix: {}, policies: {} }")
+    whole = plan_site(fleet.site)
+    (brightpost,) = (p for p in without_removals(whole).zones if p.zone == "brightpost.example.")
+    names = {change.key[0] for change in brightpost.changes}
+    assert "mta-sts.brightpost.example." in names
+    assert not {"_mta-sts.brightpost.example.", "_25._tcp.mx1.brightpost.example."} & names
+    assert len(whole.zones[0].changes) - len(brightpost.changes) == 4  # each with its marker
