@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-
 import pytest
 
 from mailwright.model.errors import NeedsError
@@ -63,14 +60,6 @@ def test_only_https_is_open_and_nobody_is_logged(plan, content_of):
 
 def test_a_machine_without_ipv6_listens_on_ipv4(plan, content_of):
     assert "[::]" not in content_of(plan(ipv6=None), policies.CONFIG)
-
-
-@pytest.mark.skipif(not shutil.which("nginx"), reason="nginx is not installed")
-def test_nginx_understands_it(plan, content_of, tmp_path):
-    config = content_of(plan(), policies.CONFIG)
-    file = tmp_path / "nginx.conf"
-    file.write_text("\n".join(x for x in config.splitlines() if "ssl_certificate" not in x))
-    subprocess.run(["nginx", "-t", "-q", "-c", file], check=True)
 
 
 def test_a_machine_that_serves_nothing_lacks_a_reason(plan):
