@@ -97,7 +97,6 @@ class Rotation:
                 if self._ring(domain).signer(key.algorithm) is None:
                     ring = self._ring(domain).adopt(key.selector, key.algorithm, self.clock())
                     self._put(domain, ring)
-        self._save()
 
     def request(self, algorithm: str | None = None) -> None:
         """Begin to exchange the keys that sign, of one algorithm or of all."""

@@ -28,6 +28,7 @@ from mailwright.model.load import fleet_file
 from mailwright.model.names import DnsName
 from mailwright.model.secrets_store import locate
 from mailwright.model.site import Site
+from mailwright.publish import as_dns_error
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -156,9 +157,10 @@ def _run(
     while True:
         with _alone(fleet_file(inventory)):
             rotation = _rotation(inventory, names, without)
-            if first:
-                begin(rotation)
-            rotation.advance()
+            with as_dns_error():
+                if first:
+                    begin(rotation)
+                rotation.advance()
         first = False
         following = list(_following(rotation))
         wake = _wake(rotation, following)

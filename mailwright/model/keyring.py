@@ -52,7 +52,8 @@ class Keyring:
     def shown(self, domain: Domain) -> Iterator[Key]:
         """What the world must see of a domain: the keys that sign, then all others, revoked ones too."""
         ring = self.ring(domain.name)
-        signing = {k.selector: k.algorithm for k in domain.dkim}
+        today = [_today(first, ring) for first in domain.dkim]  # the domain may be of another day
+        signing = {k.selector: k.algorithm for k in today}
         for selector, algorithm in signing.items():
             yield Key(selector, algorithm, State.SIGNING, None)
         for key in ring.keys:

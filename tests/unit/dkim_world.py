@@ -94,7 +94,7 @@ class World:
 
     def apply(self):
         """`mailwright apply`: everything as what was kept says, nothing recorded."""
-        self._publish(self.kept)
+        self._publish(self.kept, folded(self.fleet, self.kept).domains[0])
         self._deploy(self.kept)
 
     def settle(self):
@@ -135,9 +135,9 @@ class World:
         self.forgotten.add(key.selector)
         self._effect()
 
-    def publish(self, keyring, _places):
+    def publish(self, keyring, places):
         self._effect()
-        self._publish(keyring)
+        self._publish(keyring, places[0][0])
         self._effect()
 
     def look(self, _keyring, _domain, key):
@@ -168,10 +168,9 @@ class World:
         if self.secondary_follows:
             self._write("secondary", self._zone("primary"))
 
-    def _publish(self, keyring):
+    def _publish(self, keyring, domain):
         zone = {}
-        today = folded(self.fleet, keyring)
-        for key in keyring.shown(today.domains[0]):
+        for key in keyring.shown(domain):
             if key.state is not State.REVOKED:
                 assert key.selector in self.secrets, f"{key.selector} is to be shown and lost"
             zone[key.selector] = "revoked" if key.state is State.REVOKED else "live"
