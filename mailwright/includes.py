@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
-from maildns.authority import AskError
 from maildns.errors import MaildnsError
 from maildns.spf.flatten import MOST_LOST, Block, Flattened, flatten, lost_share, published
 from maildns.spf.lookup import Lookup, LookupFailedError
@@ -29,7 +28,7 @@ def with_includes(site: Site, only: Collection[str] = ()) -> Site:
     wanted = {str(name): domain for domain in _flattened(site) for name in domain.spf.include}
     if not wanted or site.includes:
         return site
-    lookup = world_lookup(World(site.fleet))
+    lookup = World(site.fleet).spf_lookup
     chosen = {str(name) for domain in _chosen(site, only) for name in domain.spf.include}
     found = {n: _resolve(n, d, lookup) if n in chosen else NOT_CHOSEN for n, d in wanted.items()}
     return replace(site, includes=found)
@@ -46,7 +45,7 @@ def refuse_losses(site: Site, only: Collection[str] = (), allow: Collection[str]
     chosen = _chosen(site, only)
     if not chosen:
         return
-    lookup = world_lookup(World(site.fleet))
+    lookup = World(site.fleet).spf_lookup
     for domain in chosen:
         flag = f"spf-loss={domain.name}"
         if flag in allow:
@@ -61,21 +60,6 @@ def refuse_losses(site: Site, only: Collection[str] = (), allow: Collection[str]
                 f"{domain.name}: flattened again, SPF would lose {lost:.0%} of its addresses; nothing is "
                 f"changed; if that is meant: --allow {flag}"
             )
-
-
-def world_lookup(world: World) -> Lookup:
-    """The world's resolver as SPF asks it. Each set is asked for once."""
-    answers: dict[tuple[str, str], tuple[str, ...]] = {}
-
-    def lookup(name: str, type_: str) -> tuple[str, ...]:
-        if (name, type_) not in answers:
-            try:
-                answers[name, type_] = tuple(sorted(world.resolve(name, type_)))
-            except AskError as error:
-                raise LookupFailedError(str(error)) from None
-        return answers[name, type_]
-
-    return lookup
 
 
 def _after(site: Site, domain: Domain) -> Iterator[Block]:

@@ -10,7 +10,7 @@ from maildns.names import longest_zone
 from maildns.plan import applied, plan_zone
 from maildns.records import RRset
 from mailwright.dnsplan import as_dns_error
-from mailwright.includes import as_written, with_includes, world_lookup
+from mailwright.includes import as_written, with_includes
 from mailwright.model.fleet import Fleet
 from mailwright.model.site import Site
 from mailwright.providers import Providers
@@ -67,7 +67,7 @@ def _context(fleet: Fleet, today: date, wanted: Iterable[RRset], world: World | 
         enforcing=frozenset(str(d.name) for d in fleet.domains if d.mta_sts and d.mta_sts.mode == "enforce"),
         selectors=frozenset(r.name for r in wanted if "_domainkey" in r.name.split(".")),
         ours=frozenset(r.key for r in wanted),
-        lookup=world_lookup(world) if world else None,
+        lookup=world.spf_lookup if world else None,
     )
 
 

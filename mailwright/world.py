@@ -17,6 +17,7 @@ from maildns.dnssec import ROOT, Anchors, read_anchors
 from maildns.errors import MaildnsError
 from maildns.names import longest_zone
 from maildns.records import from_rdata
+from maildns.spf.resolver import ResolverLookup
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.providers import Rfc2136
@@ -130,6 +131,11 @@ class World:
             return frozenset()
         except dns.exception.DNSException as error:
             raise AskError(f"the resolver gives no {type_} of {name} ({type(error).__name__})") from None
+
+    @cached_property
+    def spf_lookup(self) -> ResolverLookup:
+        """The resolver as SPF asks it: each set once."""
+        return ResolverLookup(self._resolver, LIFETIME)
 
     @property
     def lab(self) -> str | None:

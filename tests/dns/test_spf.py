@@ -182,6 +182,21 @@ def test_no_more_than_ten_names_of_a_reverse_lookup_are_asked_about(names, asked
     assert sum(type_ == "A" for _, type_ in questions) == asked
 
 
+def test_the_explanation_of_an_include_is_not_even_asked_for():
+    zone = at_org(
+        "v=spf1 include:one.example.net -all",
+        "one.example.net TXT v=spf1 -all exp=exp.example.net\nexp.example.net TXT theirs",
+    )
+    static, asked = StaticLookup(records(zone)), []
+
+    def lookup(name: str, type_: str) -> tuple[str, ...]:
+        asked.append(name)
+        return static(name, type_)
+
+    check_host(ip_address(CLIENT), "example.org", "a@example.org", "h", lookup)
+    assert asked == ["example.org.", "one.example.net."]
+
+
 @settings(deadline=None, max_examples=150)
 @given(st.text(alphabet="%{}dliprcth0123-=.:/ \tamxsall?~+ä\udc80", max_size=60))
 def test_any_text_is_judged_and_none_breaks_the_evaluator(text):

@@ -89,6 +89,14 @@ def test_what_cannot_be_resolved_is_an_error_and_no_loss_of_addresses(policy, er
         flat(policy)
 
 
+def test_names_that_nobody_can_ask_for_are_not_asked_for():
+    def lookup(name: str, type_: str) -> tuple[str, ...]:
+        assert (name, type_) == (NAME, "TXT") or type_ == "MX"
+        return ("0 .",) if type_ == "MX" else (f"v=spf1 mx a:{'x' * 64}.example.net ip4:192.0.2.1",)
+
+    assert flatten(NAME, lookup).networks == (ip_network("192.0.2.1"),)
+
+
 OWN = Spf(addresses=(ip_address("198.51.100.1"),), include=("kept.example.net.",), all="~all")
 
 

@@ -21,7 +21,7 @@ from ipaddress import (
 from maildns.records import Entry, canonical_name
 from maildns.spf.count import constant_target, evaluated, policy_of
 from maildns.spf.evaluate import MAX_HOSTS
-from maildns.spf.lookup import Lookup
+from maildns.spf.lookup import Lookup, askable
 from maildns.spf.macros import MacroString
 from maildns.spf.record import Spf, is_spf
 from maildns.spf.syntax import Directive, SpfSyntaxError, parse
@@ -118,7 +118,7 @@ class _Flattener:
     def _hosts(self, hosts: Iterable[str], each: Directive) -> Iterator[Network]:
         for host in hosts:
             for type_, prefix in zip(("A", "AAAA"), each.prefixes, strict=True):
-                for address in self._lookup(host, type_) if host != "." else ():
+                for address in self._lookup(host, type_) if askable(host) else ():
                     yield ip_network((address, prefix), strict=False)
 
     def _target(self, spec: MacroString, domain: str) -> str:
