@@ -11,7 +11,6 @@ from maildns.dmarc import STAGES, Dmarc
 from maildns.errors import RecordError
 from maildns.lint.rule import Found, Rule, Severity
 from maildns.lint.view import View
-from maildns.names import within
 from maildns.spf import Result, check_host
 
 WATCHING = timedelta(days=90)
@@ -79,18 +78,18 @@ def _bimi(view: View) -> Found:
 
 def _proofs(view: View) -> Iterator[tuple[str, Dmarc, bool, bool]]:
     """Each domain that is sent from, its policy, and whether DKIM and SPF align for all its mail."""
+    signing = {
+        name.partition("._domainkey.")[2] for name, text in view.dkim_keys() if is_live_key(name, text)
+    }
     for domain, addresses in view.context.senders.items():
         found = view.policy_for(domain)
         if found is None:
             continue
-        signed = any(
-            within(name, f"_domainkey.{domain}") and is_live_key(name, t) for name, t in view.dkim_keys()
-        )
         # The envelope sender is of the domain itself, so SPF aligns where it passes.
         bare = domain.removesuffix(".")
         results = [check_host(ip, bare, f"a@{bare}", bare, view.lookup).result for ip in addresses]
         passes = all(result in (Result.PASS, Result.TEMPERROR) for result in results)
-        yield domain, found, signed, passes
+        yield domain, found, domain in signing, passes
 
 
 def _no_proof(view: View) -> Found:

@@ -13,18 +13,15 @@ from maildns.hosts import reverse_name
 from maildns.names import within
 from maildns.spf.lookup import Lookup, LookupFailedError, askable
 from maildns.spf.macros import MacroString, explain_string, target_name
+from maildns.spf.message import UNKNOWN, Address, Message
 from maildns.spf.record import MAX_LOOKUPS, is_spf
 from maildns.spf.syntax import LOOKUP_MECHANISMS, Directive, Policy, SpfSyntaxError, parse
-
-Address = IPv4Address | IPv6Address
 
 MAX_VOIDS = 2
 """Lookups that may give nothing (section 4.6.4, end of section 11.1)."""
 
 MAX_HOSTS = 10
 """MX hosts and PTR names whose addresses are looked up (section 4.6.4)."""
-
-_UNKNOWN = "unknown"  # what %{p} and %{r} say when nobody knows (section 7.3)
 
 
 class Result(StrEnum):
@@ -68,7 +65,7 @@ def check_host(
     helo: str,
     lookup: Lookup,
     *,
-    receiver: str = _UNKNOWN,
+    receiver: str = UNKNOWN,
     clock: Callable[[], float] = time.time,
 ) -> Evaluation:
     """Judge a connection from `ip` that says MAIL FROM:<sender> after HELO `helo`.
@@ -80,38 +77,10 @@ def check_host(
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped  # section 5: an IPv4 client by whatever notation
     local, _, sender_domain = (sender or helo).rpartition("@")
-    message = _Message(ip, local or "postmaster", sender_domain, helo, receiver, clock)
+    message = Message(ip, local or "postmaster", sender_domain, helo, receiver, clock)
     check = _Check(message, lookup)
     outcome = check.host(domain)
     return replace(outcome, lookups=check.lookups, voids=check.voids)
-
-
-@dataclass(frozen=True)
-class _Message:
-    """What macros stand for, the domain aside (section 7.2)."""
-
-    ip: Address
-    local: str
-    sender_domain: str
-    helo: str
-    receiver: str
-    clock: Callable[[], float]
-
-    def letter(self, letter: str) -> str:
-        if letter == "i":
-            v4 = isinstance(self.ip, IPv4Address)
-            # Case only shows in explanations; the public test suite for RFC 7208 has capitals.
-            return str(self.ip) if v4 else ".".join(self.ip.exploded.replace(":", "").upper())
-        return {
-            "s": f"{self.local}@{self.sender_domain}",
-            "l": self.local,
-            "o": self.sender_domain,
-            "h": self.helo,
-            "v": "in-addr" if isinstance(self.ip, IPv4Address) else "ip6",
-            "c": str(self.ip),
-            "r": self.receiver,
-            "t": str(int(self.clock())),
-        }[letter]
 
 
 class _PermError(Exception):
@@ -122,7 +91,7 @@ class _PermError(Exception):
 class _Check:
     """One evaluation with its limits, through all includes and redirects."""
 
-    message: _Message
+    message: Message
     lookup: Lookup
     lookups: int = 0
     voids: int = 0
@@ -246,7 +215,7 @@ class _Check:
             self._names = self._validated_names()
         names = [name.removesuffix(".") for name in self._names]
         ranked = sorted(names, key=lambda name: (name != domain, not within(name, domain)))
-        return ranked[0] if ranked else _UNKNOWN
+        return ranked[0] if ranked else UNKNOWN
 
     def _validated_names(self) -> list[str]:
         """Names whose PTR and address agree (section 5.5): of the first ten; DNS errors make none."""
