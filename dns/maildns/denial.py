@@ -139,9 +139,12 @@ def closest_encloser(denial: Denial, name: dns.name.Name, zone: dns.name.Name) -
 
 
 def expanded(denial: Denial, name: dns.name.Name, labels: int) -> bool:
-    """Whether a wildcard of so many labels might answer: nothing nearer exists (RFC 4035 section 5.3.4)."""
-    nearer = name.split(labels + 2)[1]  # one label more than the wildcard's parent, and the root's
-    return denial.absent(nearer) or denial.absent(name)
+    """Whether a wildcard of so many labels may answer: nothing nearer exists (RFC 4035 section 5.3.4).
+
+    That is the name with one label more than the wildcard's parent (RFC 5155 section 8.8): where it does not
+    exist, neither does anything below it.
+    """
+    return denial.absent(name.split(labels + 2)[1])  # `labels` counts neither the root nor this one
 
 
 def _closest_by_order(denial: Nsec, name: dns.name.Name, zone: dns.name.Name) -> dns.name.Name | None:

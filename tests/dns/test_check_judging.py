@@ -118,6 +118,7 @@ def test_a_proof_is_accepted(name, type_, denied_by, how):
         ("nope.example.org.", "A", ("b.c.example.org.",), MISSING, "do not prove"),  # a wildcard might
         ("y.sub.example.org.", "A", ("sub.example.org.",), MISSING, "do not prove"),  # not its to deny
         ("x.w.example.org.", "A", (), {"owner": "*.w.example.org."}, "answered by a wildcard"),
+        ("x.w.example.org.", "A", ("z.example.org.",), {"owner": "*.w.example.org."}, "by a wildcard"),
         ("nope.example.org.", "A", ("gone.example.org.",), MISSING, "denial is missing"),
     ],
 )  # fmt: skip
@@ -160,6 +161,7 @@ def test_what_is_no_trust_anchor_is_one_line(text):
 
 CA = authority("CA")
 HOST = "mx.example.org"
+OTHER = leaf("other.example.org", CA)
 
 
 def tlsa(identity: Identity, usage: int, matching: int = 1) -> Tlsa:
@@ -181,7 +183,8 @@ def chain(*identities: Identity) -> list[bytes]:
         ([tlsa(CA, 2)], (leaf(HOST, CA),), "no record fits"),  # the anchor must be shown
         ([tlsa(CA, 2)], (leaf(HOST, authority("x")), CA), "is not signed by"),
         ([tlsa(CA, 2)], (leaf(HOST, CA, lasts=-timedelta(days=1)), CA), "is not valid now"),
-        ([tlsa(CA, 2)], (leaf("other.example.org", CA), CA), f"not for {HOST}"),
+        ([tlsa(CA, 2)], (OTHER, CA), f"not for {HOST}"),
+        ([tlsa(OTHER, 2)], (OTHER, CA), f"not for {HOST}"),
         ([tlsa(CA, 3)], (leaf(HOST, CA), CA), "no record fits"),
         ([tlsa(CA, 1), tlsa(CA, 0)], (leaf(HOST, CA), CA), "no record has usage 2 or 3"),
         ([tlsa(CA, 3)], (), "shows no certificate"),
@@ -227,6 +230,13 @@ def test_relaxed_alignment_is_by_organisation_and_strict_by_name():
     assert aligned("example.org.", "bounce.example.org.", strict=False, texts=world)
     assert not aligned("example.org.", "bounce.example.org.", strict=True, texts=world)
     assert not aligned("example.org.", "example.net.", strict=False, texts=world)
+
+
+def test_the_walk_ends_where_a_record_says_that_it_does():
+    world = texts(news_example_org="v=DMARC1; p=none; psd=n")
+    asked: list[str] = []
+    policy_of("a.news.example.org.", lambda name: asked.append(name) or world(name))
+    assert asked == ["_dmarc.a.news.example.org.", "_dmarc.news.example.org."]
 
 
 def test_the_walk_asks_at_most_eight_questions():

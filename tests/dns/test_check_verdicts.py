@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -258,7 +260,7 @@ CASES = [
     Case("no policy record", lacking(SIGNED, f"_mta-sts.{SIGNED} TXT"),
          {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "holds no MTA-STS record"),
     Case("two policy records", holding(SIGNED, f'_mta-sts.{SIGNED} 3600 TXT "v=STSv1; id=2"'),
-         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "2 MTA-STS records instead of one"),
+         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "2 MTA-STS records"),
     Case("a policy host without an address", lacking(SIGNED, f"{POLICY} A"),
          {STS_RECORD: FAULT, record(POLICY, "A"): FAULT}, "has no address"),
     Case("a policy host that is down", down(443), {STS: UNKNOWN}, "Connection refused"),
@@ -326,6 +328,19 @@ def test_exactly_this_verdict_turns_and_turns_back(fleet, case):
     assert case.says in first.sentence
     assert bool(first.remedy) == (first.state is FAULT)
     assert not fleet.turned()
+
+
+def test_a_secondary_that_follows_in_time_is_no_fault(fleet, monkeypatch):
+    world = fleet.world
+
+    def follow(_: float) -> None:
+        world.secondary.control("zone-thaw", SIGNED)
+        world.settle(SIGNED)
+
+    monkeypatch.setattr(delegation, "GRACE", 30.0)
+    monkeypatch.setattr(delegation, "time", SimpleNamespace(monotonic=time.monotonic, sleep=follow))
+    with frozen_secondary(fleet):
+        assert fleet.check("delegation")[SERIAL].state is OK
 
 
 def test_all_is_well_where_nothing_is_broken(fleet):
