@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from maildns.rotation import Key, Ring, State, Timing
 from mailwright.model.base import seconds
 from mailwright.model.fleet import Fleet
-from mailwright.model.keyring import stamp
+from mailwright.model.keyring import Keyring, stamp
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,17 @@ def _of_signer(ring: Ring, key: Key, timing: Timing) -> Next:
         return Next(f"{coming.selector} follows", under_way=False)
     at = ring.rotate_at(key.algorithm, timing)
     return Next("is exchanged" if at is not None else "", at, under_way=key.urgent)
+
+
+def pending(fleet: Fleet, keyring: Keyring, queue: int) -> Iterator[str]:
+    """A line for each step that is under way or to come of a rotation; nothing is asked of anybody."""
+    timing = known_timing(fleet, queue)
+    for domain in fleet.domains:
+        ring = keyring.ring(domain.name)
+        for key in ring.keys:
+            step = outlook(ring, key, timing)
+            if step.what and key.state is not State.SIGNING:
+                yield f"{domain.name.bare} {key.selector} is {key.state}; {step}"
 
 
 def known_timing(fleet: Fleet, queue: int) -> Timing:

@@ -129,11 +129,6 @@ class Ring:
         """The key on its way to sign, a standby key included."""
         return next(iter(self.of(algorithm, *COMING)), None)
 
-    def rotating(self, algorithm: str) -> bool:
-        """Whether a rotation is under way: from its beginning until the old key is revoked."""
-        coming = self.coming(algorithm)
-        return bool(coming and not coming.standby) or bool(self.of(algorithm, State.RETIRING))
-
     # --- transitions
 
     def adopt(self, selector: str, algorithm: str, now: int) -> Ring:
@@ -257,9 +252,16 @@ class Ring:
     def rotate_at(self, algorithm: str, timing: Timing) -> int | None:
         """When the key that signs is due to be exchanged; `None` while it is, or where nobody knows."""
         signer = self.signer(algorithm)
-        if signer is None or signer.since is None or self.rotating(algorithm):
+        if signer is None or signer.since is None or not self.may_begin(algorithm):
             return None
         return signer.since if signer.urgent else signer.since + timing.max_age
+
+    def may_begin(self, algorithm: str) -> bool:
+        """Whether a rotation may begin: none is under way, except that a hurry waits for no retiring key."""
+        signer, coming = self.signer(algorithm), self.coming(algorithm)
+        if signer is None or (coming and not coming.standby):
+            return False
+        return signer.urgent or not self.of(algorithm, State.RETIRING)
 
     # --- inside
 

@@ -14,6 +14,8 @@ from mailwright.command.console import note, problem, say
 from mailwright.command.dnsview import show_plans
 from mailwright.command.hosts import MachinePlan, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
+from mailwright.dkim_outlook import pending
+from mailwright.dkim_world import longest_queue
 from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
 from mailwright.publish import Plans, plan_site
@@ -45,10 +47,13 @@ def plan(
         note(f"asking {', '.join(names)}")
     with Run(repository(inventory), shim_of(inventory), names, dry=True) as run:
         machines = read_plan(run.events(), names)
+    keys = list(pending(site.fleet, site.keyring, longest_queue(site)))
     if as_json:
-        say(json.dumps(_as_data(machines, zones), indent=2))
+        say(json.dumps(_as_data(machines, zones) | {"dkim": keys}, indent=2))
     else:
         show(machines, zones)
+        for line in keys:
+            say(f"dkim: {line} (mailwright dkim)", "dim")
     return status(machines, zones)
 
 

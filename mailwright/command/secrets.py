@@ -127,7 +127,7 @@ def _verb(name: str, before: Content, after: Content) -> str:
 def list_(inventory: Inventory) -> None:
     """Name the secrets that are there, and those that this fleet lacks. Never shows a value."""
     site, vault = _open(inventory)
-    wanted = {one.name: one for one in required(site.fleet, site.roles)}
+    wanted = {one.name: one for one in required(site.fleet, site.roles, site.keyring)}
     there = vault.read().secrets
     names = sorted(wanted.keys() | there.keys())
     columns([_row(name, wanted, there, vault) for name in names], styles=("bold", "", "dim"))

@@ -14,11 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import BaseModel
 
+from maildns.rotation import LIVE
 from mailwright.model.document import show
 from mailwright.model.domains import DkimKey
 from mailwright.model.errors import SecretError
 from mailwright.model.fleet import Fleet
 from mailwright.model.identities import identities, make_identity
+from mailwright.model.keyring import Keyring
 from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET
 from mailwright.model.role import Role
@@ -110,12 +112,23 @@ def open_secrets(fleet: Fleet, fleet_file: Path, environ: Mapping[str, str] = os
     return FleetSecrets(locate(fleet, fleet_file, environ))
 
 
-def required(fleet: Fleet, roles: Sequence[Role] = ()) -> tuple[Required, ...]:
-    """Every secret the fleet file asks for, sorted by name; with `roles`, what their settings name too."""
+def required(
+    fleet: Fleet, roles: Sequence[Role] = (), keyring: Keyring | None = None
+) -> tuple[Required, ...]:
+    """Every secret the fleet file asks for, sorted by name; with `roles`, what their settings name too.
+
+    With its `keyring`, the keys that wait for their turn, and those that mail on its way was signed with.
+    """
     found = [
         Required(f"dkim/{d.name.bare}/{k.selector}", f"signs for {d.name.bare} ({k.algorithm})", _dkim(k))
         for d in fleet.domains
         for k in d.dkim
+    ]
+    found += [
+        Required(f"dkim/{d.name.bare}/{k.selector}", f"verifies mail of {d.name.bare} ({k.algorithm})")
+        for d in fleet.domains
+        for k in (keyring or Keyring()).shown(d)
+        if k.state in LIVE and k.selector not in {signer.selector for signer in d.dkim}
     ]
     if fleet.senders:
         found.append(Required("submission-salt", "makes password hashes repeatable", password))
