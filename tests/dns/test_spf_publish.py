@@ -110,6 +110,7 @@ def test_no_answer_stops_and_nothing_is_changed(flat, elsewhere):
     assert (status, out.count("\n")) == (1, 1)
     assert "spf.nobody.example. cannot be flattened" in out
     assert "nothing is changed" in out
+    assert flat.dns("plan", "--only", "parcelnote.example")[0] == 0  # others are none of its business
 
 
 def test_what_addresses_cannot_say_stays_an_include_and_the_plan_says_why(flat, knot, elsewhere):
