@@ -16,6 +16,7 @@ from mailwright.dnscheck.asking import Asking, Memo
 from mailwright.model.errors import DnsError
 from mailwright.model.load import load_site
 from mailwright.model.role import Role, Settings
+from mailwright.world import World
 
 FLEET = """
 lab: { name: checkcmd, ipv4: 198.51.100.0/24, ipv6: "2001:db8:100::/64" }
@@ -175,6 +176,20 @@ def test_a_lab_that_names_no_list_asks_none(site, chosen):
     assert "zen.spamhaus.org." in {each.zone for each in blocklists.lists_of(Asking(public))}
     none = public.model_copy(update={"dns": public.dns.model_copy(update={"blocklists": ()})})
     assert blocklists.lists_of(Asking(none)) == ()
+
+
+def test_anchors_are_the_roots_and_the_fleets_own_but_a_lab_has_no_root(site, tmp_path):
+    file = tmp_path / "anchors"
+    file.write_text(f"example. 0 IN DS 1 13 2 {'ab' * 32}\n")
+    machine = site.fleet.machines[0].model_copy(update={"roles": {"unbound": {"trust_anchors": str(file)}}})
+    lab = site.fleet.model_copy(update={"machines": (machine,)})
+    assert World(lab).anchors.keys() == {"example."}
+    assert World(lab).anchored("example.")
+    assert World(lab.model_copy(update={"lab": None})).anchors.keys() == {".", "example."}
+    file.write_text("example. 0 IN A 192.0.2.1\n")
+    with pytest.raises(DnsError, match="no DS or DNSKEY record"):
+        _ = World(lab).anchors
+    assert not World(lab).anchored("example.")  # what is published is not lost for want of a file
 
 
 def test_a_question_is_asked_once_and_a_failure_remembered():
