@@ -153,9 +153,7 @@ def _canonical(type_: str, value: Any, dialect: TextDialect) -> str:  # noqa: AN
     if type_ == "TXT":
         return dialect.decode(str(value))
     try:
-        # octoDNS 1.22 gave the conversions new names; values of a provider's own types have none.
-        text = value.to_rdata_text() if hasattr(value, "to_rdata_text") else str(value.rdata_text)
-        return canonical_value(type_, text)
+        return canonical_value(type_, value.to_rdata_text())  # a provider's own types have no such thing
     except (RecordError, AttributeError):
         return f"{OPAQUE}{json.dumps(getattr(value, 'data', value), sort_keys=True, default=str)}"
 
@@ -164,9 +162,8 @@ def _parts(kind: type[Record], each: RRset, value: str, dialect: TextDialect) ->
     if each.type == "TXT":
         return dialect.encode(value)
     values = kind._value_type  # noqa: SLF001
-    parse = getattr(values, "from_rdata_text", None) or values.parse_rdata_text
     try:
-        parts = parse(_as_octodns_reads(each.type, value))
+        parts = values.from_rdata_text(_as_octodns_reads(each.type, value))
         (back,) = values.process([parts]) if issubclass(kind, ValuesMixin) else (values.process(parts),)
     except Exception as error:  # noqa: BLE001 - each type raises what it likes
         raise RecordError(f"{each.name} {each.type} {value}: octoDNS does not read it ({error})") from None
