@@ -62,11 +62,39 @@ class Hosts:
         return {name: result.problem for name, result in results.items()}
 
 
-def faults(site: Site, roles: Iterable[str] = (SIGNS,)) -> dict[str, str]:
-    """Ask every signing host: what is not as some of its roles say, in one line, or nothing.
+def faults(site: Site, roles: Iterable[str] = (SIGNS,), key: str = "") -> dict[str, str]:
+    """As `Found.line` of every signing host, asked anew."""
+    return {host: found.line(key) for host, found in ask(site, roles).items()}
 
-    That a host does not answer is a line like any other; it begins with `UNKNOWN`.
-    """
+
+@dataclass(frozen=True)
+class Found:
+    """What is not as it should be on a host."""
+
+    wrong: tuple[tuple[str, str], ...] = ()
+    """What was looked at, and what was found."""
+    silence: str = ""
+    """Why it cannot be asked."""
+
+    def line(self, key: str = "") -> str:
+        """In one line; empty where nothing is wrong. `key` (`DOMAIN/SELECTOR`): leave out other keys' lines.
+
+        That a host does not answer is a line like any other; it begins with `UNKNOWN`.
+        """
+        if self.silence:
+            return f"{UNKNOWN}{self.silence}"
+        wrong = [
+            found for name, found in self.wrong if not key or _PUBLISHED not in name or name.endswith(key)
+        ]
+        return wrong[0] + (f", and {len(wrong) - 1} more" if wrong[1:] else "") if wrong else ""
+
+
+_PUBLISHED = "signs with the published key"
+"""How the role's check is called that is about one key."""
+
+
+def ask(site: Site, roles: Iterable[str] = (SIGNS,)) -> dict[str, Found]:
+    """Ask every signing host what is not as some of its roles say."""
     machines = site.fleet.with_role(SIGNS)
     chosen = frozenset(roles)
     jobs: dict[str, Callable[[], Evidence]] = {
@@ -85,11 +113,15 @@ def _evidence(site: Site, machine: Machine, roles: frozenset[str]) -> Evidence:
     return evidence(runner(machine), plan.merged, mine)
 
 
-def _judged(site: Site, machine: Machine, roles: frozenset[str], gathering: Gathering) -> str:
+def _judged(site: Site, machine: Machine, roles: frozenset[str], gathering: Gathering) -> Found:
     try:
         seen = gathering.of(machine.name)
         found = [(e, e.judge(seen)) for e in expectations(site.plan(machine)) if e.role in roles]
     except UnknownError as error:
-        return f"{UNKNOWN}{error}"
-    wrong = [f"{e.name}: {fault.found}" for e, fault in found if fault]
-    return "; ".join(wrong[:2]) + (f" and {len(wrong) - 2} more" if len(wrong) > 2 else "")  # noqa: PLR2004
+        return Found(silence=str(error))
+    return Found(tuple((e.name, f"{_place(e.name)}{fault.found}") for e, fault in found if fault))
+
+
+def _place(name: str) -> str:
+    """A check's finding is a sentence; what is found of a file or a unit needs its name."""
+    return "" if name.startswith("check-") else f"{name}: "

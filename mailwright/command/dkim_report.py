@@ -8,7 +8,7 @@ from typing import Any
 
 from maildns.check import State as Verdict
 from maildns.rotation import LIVE, Key, Ring, Sight, State, Timing
-from mailwright.command.dkim_hosts import UNKNOWN, faults
+from mailwright.command.dkim_hosts import UNKNOWN, ask
 from mailwright.dkim_outlook import Next, known_timing, outlook
 from mailwright.dkim_world import RealEffects, longest_queue
 from mailwright.model.domains import Domain
@@ -55,7 +55,10 @@ class Report:
             bad = (*self.sight.lacking, *self.sight.silent)
             yield f"servers: {'; '.join(bad) or 'all show it'}"
         if self.hosts:
-            bad = tuple(f"{host}: {why}" for host, why in self.hosts.items() if why)
+            by_line: dict[str, list[str]] = {}
+            for host, why in self.hosts.items():
+                by_line.setdefault(why, []).append(host)
+            bad = tuple(f"{', '.join(hosts)}: {why}" for why, hosts in by_line.items() if why)
             yield f"hosts: {'; '.join(bad) or 'all sign with it'}"
         if self.warning:
             yield f"warning: {self.warning}"
@@ -81,18 +84,20 @@ class Report:
 
 def report(site: Site, effects: RealEffects, now: int, *, hosts: bool) -> list[Report]:
     """Look at every key that is not gone."""
-    found = faults(site) if hosts else {}
+    found = ask(site) if hosts else {}
     timing = known_timing(site.fleet, longest_queue(site))
     reports = []
     for domain in site.fleet.domains:
         ring = _with_first_keys(site, domain)
         for key in ring.keys:
             if key.state is not State.DELETED or key.seen is None:
+                name = f"{domain.name.bare}/{key.selector}"
                 signs = found if key == ring.signer(key.algorithm) else {}
+                lines = {host: each.line(name) for host, each in signs.items()}
                 sight = _sight(effects, domain, key)
                 warning = _warning(domain, key, timing, now)
                 step = outlook(ring, key, timing)
-                reports.append(Report(domain.name.bare, key, step, sight, signs, warning))
+                reports.append(Report(domain.name.bare, key, step, sight, lines, warning))
     return reports
 
 

@@ -194,7 +194,7 @@ def fleet_of(roles, machines, ssh_user):
     return Fleet.model_validate({"owner": owner, "machines": entries})
 
 
-def connected(site, machines, config, **options):
+def connected(site, machines, config, only=None, **options):
     """pyinfra's state with a connection to each pretend machine."""
     hosts = []
     for machine in site.fleet.machines:
@@ -202,7 +202,7 @@ def connected(site, machines, config, **options):
         pretend.needs = pretend.needs or site.plan(machine).merged
         data = inventory.host_data(machine, "x.yaml") | {"pretend": {"machine": pretend}}
         hosts.append((machine.name, data))
-    everybody = Inventory((hosts, {}))
+    everybody = Inventory((hosts, {}), override_data={inventory.ROLES: only} if only else {})
     for host in everybody:
         host.connector_cls = PretendConnector
     state = State(**options)
@@ -230,11 +230,22 @@ def pyinfra(monkeypatch, caplog):
     """Returns a function: roles, and {name: (pretend machine, its roles or None for all)}, to a run."""
     caplog.set_level(logging.DEBUG)
 
-    def run(roles, machines, *, dry=False, yes=False, diff=False, verbose=0, secrets=None, ssh_user="root"):
+    def run(
+        roles,
+        machines,
+        *,
+        dry=False,
+        yes=False,
+        diff=False,
+        verbose=0,
+        secrets=None,
+        ssh_user="root",
+        only=None,
+    ):
         site = Site(fleet_of(roles, machines, ssh_user), roles, Secrets(secrets or {}))
         monkeypatch.setattr(deploy, "site_of", lambda _file, _roles: site)
         config = Config(DIFF=diff)
-        state = connected(site, machines, config, check_for_changes=not yes)
+        state = connected(site, machines, config, only, check_for_changes=not yes)
         state.print_noop_info = verbose > 0
         state.print_input = state.print_output = state.print_fact_output = verbose > 1
         caplog.clear()

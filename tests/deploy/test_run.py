@@ -94,6 +94,12 @@ FIRST = (
 """The operations that change a bare machine."""
 
 
+def test_a_run_that_is_about_one_role_leaves_everything_else_as_it_is(pyinfra, pretend):
+    machine = pretend(met=False)
+    run = pyinfra([mail("one"), mail("two")], {"m1": (machine, None)}, only=["two"])
+    assert run.changed("m1") == ["two: files"]
+
+
 def test_each_change_is_one_command_and_the_machine_is_looked_at_after_it(pyinfra, pretend):
     machine = pretend(met=False, learns=False)
     pyinfra([mail(test="/m")], {"m1": (machine, None)})

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from mailwright.command import dkim as command
 from mailwright.command import dkim_report
+from mailwright.command.dkim_hosts import Found
 from mailwright.command.main import run
 from mailwright.dkim_world import RealEffects, refuse_unseen
 from mailwright.model.load import load_site
@@ -50,17 +51,17 @@ class FileHosts:
         (self.folder / "hosts.json").write_text(json.dumps(now))
         return problems
 
-    def look(self, site, *_):
+    def ask(self, site):
         wanted = [f"{k.selector}.{d.name.bare}" for d in site.fleet.domains for k in d.dkim]
-        return {
-            m.name: "no answer: away" if m.name in self._away() else self._judged(m.name, wanted)
-            for m in site.fleet.with_role("opendkim")
-        }
+        return {m.name: self._judged(m.name, wanted) for m in site.fleet.with_role("opendkim")}
 
-    stopped = look
+    def stopped(self, site):
+        return {host: found.line() for host, found in self.ask(site).items()}
 
     def _judged(self, name, wanted):
-        return "" if self._read().get(name) == wanted else "signs with other keys"
+        if name in self._away():
+            return Found(silence="away")
+        return Found() if self._read().get(name) == wanted else Found((("keys", "signs with other keys"),))
 
     def _read(self):
         file = self.folder / "hosts.json"
@@ -98,7 +99,7 @@ def main(folder, kill_at, arguments):
     command.pause = lambda seconds: now.write_text(str(float(now.read_text()) + seconds))
     command.open_site = lambda path: load_site(path, ROLES)
     command.Hosts = lambda *_: hosts
-    dkim_report.faults = hosts.look
+    dkim_report.ask = hosts.ask
     for name in EFFECTS:
         setattr(RealEffects, name, doom.around(getattr(RealEffects, name)))
     status = run(["dkim", arguments[0], str(folder / "fleet.yaml"), *arguments[1:]])
