@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -177,7 +177,7 @@ def _everything(_: str) -> bool:
     return True
 
 
-def _names_of(domain: str, domains: Iterable[str]) -> _Scope:
+def _names_of(domain: str, domains: Container[str]) -> _Scope:
     """The names of a mail domain that lives in a parent's zone: those nearer to it than to another."""
     return lambda name: longest_zone(name, domains) == domain
 

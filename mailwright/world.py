@@ -43,6 +43,7 @@ class World:
         """Ask nothing yet."""
         self._fleet = fleet
         self._zones = zone_providers(fleet)
+        self._provided = frozenset(zone for zone, provider in self._zones.items() if provider)
         self._servers: dict[str, tuple[Server, ...]] = {}
         self._resolver = dns.resolver.Resolver(configure=fleet.lab is None)
         self._resolver.lifetime = LIFETIME
@@ -71,7 +72,7 @@ class World:
         Raises:
             AskError: nobody says.
         """
-        zone = longest_zone(name, [z for z, provider in self._zones.items() if provider])
+        zone = longest_zone(name, self._provided)
         if zone:
             return zone
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterator
 
 
 def within(name: str, zone: str) -> bool:
@@ -10,9 +10,20 @@ def within(name: str, zone: str) -> bool:
     return zone in (".", name) or name.endswith("." + zone)
 
 
-def longest_zone(name: str, zones: Iterable[str]) -> str | None:
-    """The zone of `zones` that holds `name`: the longest suffix by labels."""
-    return max((z for z in zones if within(name, z)), key=len, default=None)
+def longest_zone(name: str, zones: Container[str]) -> str | None:
+    """The zone of `zones` that holds `name`: the longest suffix by labels.
+
+    As many questions as the name has labels: `zones` may be a thousand, so let it be a set or a mapping.
+    """
+    return next((zone for zone in _upwards(name) if zone in zones), None)
+
+
+def _upwards(name: str) -> Iterator[str]:
+    """The name and all names above it, to the root."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
+    yield "."
 
 
 def challenge(name: str) -> bool:

@@ -32,8 +32,9 @@ def tasks(wanted: Zones, asking: Asking) -> Iterator[Task]:
     zones = zones_of(wanted, asking)
     keys = [each.key for zone in wanted.zones for each in zone.rrsets] + [r.key for r in wanted.by_hand]
     placed: dict[str | None, list[RrKey]] = {}
+    ours = frozenset(zones)
     for key in keys:
-        placed.setdefault(longest_zone(key[0], zones), []).append(key)
+        placed.setdefault(longest_zone(key[0], ours), []).append(key)
     for zone in zones:
         yield Task(KIND, zone, partial(_check, zone, placed.get(zone, []), asking))
 
