@@ -106,7 +106,8 @@ def test_zones_are_read_side_by_side_and_each_provider_is_opened_once(world):
     assert sorted(world.opened) == ["127.0.0.1", "127.0.0.2"]
     assert "done: 4 zones are published and served by all servers (1)" in out.splitlines()
     status, out = world.dns("plan")
-    assert (status, out.splitlines()[-1]) == (0, "4 zones: nothing to do")
+    assert status == 0
+    assert "4 zones: nothing to do" in out.splitlines()
 
 
 def test_what_other_zones_point_at_is_published_before_them(world):
