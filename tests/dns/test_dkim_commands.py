@@ -150,7 +150,7 @@ def test_a_key_s_whole_life_step_by_step(fleet):
     assert fleet.states == {"r1": "retiring", "e1": "retiring", R2: "signing", E2: "signing"}
     assert fleet.signing == both(R2, E2)
     assert fleet.shown == {"r1": True, "e1": True, R2: True, E2: True}
-    assert "r1         is revoked from 2027-01-20T10:00:02Z on" in said  # the longest queue, 5d, and the TTL
+    assert "r1  is revoked from 2027-01-20T10:00:02Z on" in said  # the longest queue, 5d, and the TTL
 
     fleet.later(5 * DAY + 3600)
     assert fleet.dkim("rotate", "--due")[0] == 0
@@ -246,7 +246,7 @@ def test_status_sees_a_server_that_shows_another_key_and_a_host_that_signs_with_
     assert fleet.dkim("status")[0] == 0
     (fleet.folder / "hosts.json").write_text(json.dumps({"out1": [f"r0.{DOMAIN}"], "out2": []}))
     status, said = fleet.dkim("status")
-    assert (status, "out1: signs with other keys" in said) == (1, True), said
+    assert (status, "out1, out2: signs with other keys" in said) == (1, True), said
     status, said = fleet.dkim("status", "--no-hosts", "--json")
     first = json.loads(said[: said.rindex("]") + 1])[0]
     assert (status, first["selector"], first["verdict"], first["state"]) == (0, "r1", "ok", "signing")

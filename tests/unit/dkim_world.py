@@ -136,6 +136,7 @@ class World:
         self._effect()
 
     def publish(self, keyring, places):
+        assert keyring == self.kept, "it is not written down what is to be published"
         self._effect()
         self._publish(keyring, places[0][0])
         self._effect()
@@ -150,6 +151,7 @@ class World:
         return TIMING
 
     def deploy(self, keyring):
+        assert keyring == self.kept, "hosts are given what is written down, and that is something else"
         self._effect()
         self._deploy(keyring)
         self._effect()
