@@ -55,8 +55,8 @@ format: setup ## let ruff format and mend what it can
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-bench: setup ## measure against peers in the same run and write docs/benchmarks.md
-	@$(ROOT) python -m bench
+bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=dns: no lab)
+	@$(ROOT) python -m bench $(ONLY)
 
 soak: setup ## the rounds that are too long for every day
 	@$(ROOT) env MAILWRIGHT_KILLS=10 python -m pytest tests/lab

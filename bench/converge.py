@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
-import statistics
 import subprocess
 import sys
 import time
@@ -18,7 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.peer import write_project
+from bench.tables import Column
 from mailwright.model.site import Site
+
+SECONDS = Column("median", lambda seconds: f"{seconds:.2f} s", "time against ours")
 
 
 @dataclass(frozen=True)
@@ -83,17 +85,6 @@ def measure(contenders: tuple[Contender, ...], rounds: int) -> dict[str, list[fl
                 raise RuntimeError(f"{contender.name} changed something:\n{printed[-4000:]}")
             print(f"  round {number + 1}: {contender.name}: {seconds[contender.name][-1]:.2f} s", flush=True)
     return seconds
-
-
-def table(seconds: Mapping[str, list[float]]) -> list[str]:
-    """The result as Markdown rows: medians, and each ratio to the first, pair by pair."""
-    first = next(iter(seconds.values()))
-    rows = ["| tool | median | range | time against ours |", "|---|---:|---:|---:|"]
-    for name, runs in seconds.items():
-        ratio = statistics.median(run / ours for run, ours in zip(runs, first, strict=True))
-        middle = f"{statistics.median(runs):.2f} s"
-        rows.append(f"| {name} | {middle} | {min(runs):.2f} to {max(runs):.2f} s | {ratio:.1f} |")
-    return rows
 
 
 def _run(contender: Contender) -> str:

@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import smtplib
 import ssl
-import statistics
 import time
-from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 
+from bench.tables import Column
 from mailwright.lab.host import LabHost
 from mailwright.lab.lab import Lab
 from mailwright.model.secrets_store import open_secrets
@@ -24,6 +23,7 @@ MESSAGES = 100
 """On each connection."""
 SIZE = 8192
 """Octets of a body."""
+RATE = Column("median", lambda rate: f"{rate:.0f}/s", "rate against signing", digits=2)
 SERVICES = ("submission", "submissions")
 
 
@@ -49,17 +49,6 @@ def measure(lab: Lab, rounds: int) -> dict[str, list[float]]:
         _milters(host, on=True)
         _must(host, "postconf -X defer_transports && postfix reload")
     return rates
-
-
-def table(rates: Mapping[str, list[float]]) -> list[str]:
-    """The result as Markdown rows."""
-    signed = next(iter(rates.values()))
-    rows = ["| submission | median | range | rate against signing |", "|---|---:|---:|---:|"]
-    for name, runs in rates.items():
-        ratio = statistics.median(run / ours for run, ours in zip(runs, signed, strict=True))
-        middle = f"{statistics.median(runs):.0f}/s"
-        rows.append(f"| {name} | {middle} | {min(runs):.0f} to {max(runs):.0f}/s | {ratio:.2f} |")
-    return rows
 
 
 def _rate(job: tuple[str, str, str, str]) -> float:
