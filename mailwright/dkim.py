@@ -12,61 +12,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import Protocol
 
 from maildns.rotation import Key, Ring, Sight, State, Timing
+from mailwright.dkim_effects import SIGNS, Effects, Place
 from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError, MailwrightError
 from mailwright.model.fleet import Fleet
 from mailwright.model.keyring import Keyring
 
-SIGNS = "opendkim"
-"""The role whose machines sign."""
-
-Place = tuple[Domain, Key]
-
 _TO_SHOW = (State.PUBLISHED, State.REVOKED, State.DELETED)
 """What these states want of the DNS is looked for until it has been seen once."""
-
-
-class Effects(Protocol):
-    """What a rotation does to the world. Each may be repeated; each may raise MailwrightError."""
-
-    def save(self, keyring: Keyring) -> None:
-        """Write down where things stand, whole or not at all."""
-        ...
-
-    def taken(self, domain: Domain, selector: str) -> bool:
-        """Whether a secret or a record of a selector is there already."""
-        ...
-
-    def make_private(self, domain: Domain, key: Key) -> None:
-        """Have a private half among the secrets; one that is there stays."""
-        ...
-
-    def forget_private(self, domain: Domain, key: Key) -> None:
-        """Have no private half among the secrets."""
-        ...
-
-    def publish(self, keyring: Keyring, places: Sequence[Place]) -> None:
-        """Make the zones hold what the keys' states want, and nothing else of the zones any different."""
-        ...
-
-    def look(self, keyring: Keyring, domain: Domain, key: Key) -> Sight:
-        """Ask every authoritative server for a key."""
-        ...
-
-    def timing(self, domain: Domain) -> Timing:
-        """What the waiting times of a domain follow from."""
-        ...
-
-    def deploy(self, keyring: Keyring) -> Mapping[str, str]:
-        """Have every host sign as the keyring says: each host with why that is not proved, or nothing."""
-        ...
-
-    def stopped(self, keyring: Keyring) -> Mapping[str, str]:
-        """Change nothing, and see whether hosts sign with what the fleet names and with nothing else."""
-        ...
 
 
 @dataclass
@@ -244,21 +199,25 @@ class Rotation:
         return tuple(m.name for m in self.fleet.with_role(SIGNS))
 
     def _revoke(self) -> None:
-        for domain, timing in self._timed():
-            for key in self._ring(domain).keys:
-                due = self._ring(domain).revoke_at(key, timing) if key.state is State.RETIRING else None
-                if due is not None and due <= self.clock():
-                    self._put(domain, self._ring(domain).revoke(key.selector, self.clock(), timing))
-                    self.say(f"{domain.name.bare}: {key.selector} is revoked")
-        self._save()
+        self._let_go(State.RETIRING, Ring.revoke_at, Ring.revoke, "revoked")
 
     def _delete(self) -> None:
+        self._let_go(State.REVOKED, Ring.delete_at, Ring.delete, "deleted")
+
+    def _let_go(
+        self,
+        state: State,
+        ready: Callable[[Ring, Key, Timing], int | None],
+        step: Callable[[Ring, str, int, Timing], Ring],
+        word: str,
+    ) -> None:
+        """Take the next step with all keys of a state for which it is time."""
         for domain, timing in self._timed():
-            for key in self._ring(domain).keys:
-                due = self._ring(domain).delete_at(key, timing) if key.state is State.REVOKED else None
-                if due is not None and due <= self.clock():
-                    self._put(domain, self._ring(domain).delete(key.selector, self.clock(), timing))
-                    self.say(f"{domain.name.bare}: {key.selector} is deleted")
+            for key in [k for k in self._ring(domain).keys if k.state is state]:
+                due, now = ready(self._ring(domain), key, timing), self.clock()
+                if due is not None and due <= now:
+                    self._put(domain, step(self._ring(domain), key.selector, now, timing))
+                    self.say(f"{domain.name.bare}: {key.selector} is {word}")
         self._save()
 
     # --- inside

@@ -18,7 +18,7 @@ from maildns.plan import plan_zone
 from maildns.provider import Change, Provider
 from maildns.records import RRset, collect
 from maildns.rotation import Key, Sight, State, Timing
-from mailwright.dkim import Place
+from mailwright.dkim_effects import Place
 from mailwright.model.base import seconds
 from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError

@@ -1,5 +1,7 @@
 """The keyring's file, and the fleet seen through it."""
 
+from dataclasses import replace
+
 import pytest
 
 from maildns.rotation import Key, Ring, State
@@ -7,6 +9,11 @@ from mailwright.model.errors import FleetError
 from mailwright.model.fleet import Fleet
 from mailwright.model.keyring import Keyring, folded, keyring_file, read_keyring, write_keyring
 from mailwright.model.load import load_fleet
+from mailwright.model.secrets import GivenSecrets
+from mailwright.model.secrets_store import dkim_private_key
+from mailwright.model.site import Site
+from mailwright.zones.dkim import shown_key
+from roles import opendkim
 
 FLEET = """\
 owner: {name: Test, postmaster: postmaster@example.org}
@@ -80,7 +87,7 @@ def test_the_fleet_file_cannot_exchange_a_key_past_the_keyring(file, old, new, s
             "prod.dkim.yaml:4: domains",
         ),
         (
-            "format: 1\ndomains:\n  a.example:\n    - {selector: r1, algorithm: rsa, state: made, seen: now}\n",
+            "format: 1\ndomains:\n  a.example:\n    - {selector: r1, algorithm: rsa, state: made, seen: x}\n",
             "not a time such as",
         ),
         (
@@ -98,9 +105,39 @@ def test_a_damaged_keyring_is_one_line_with_its_place(file, text, said):
     assert "\n" not in str(error.value)
 
 
+def test_what_is_revoked_is_shown_so_and_no_host_keeps_its_private_half():
+    ring = Ring((replace(OLD, state=State.REVOKED), Key("r0", "rsa", State.DELETED, NOW), NEW))
+    keyring = Keyring({"brightpost.example": ring})
+    new = dkim_private_key("ed25519")
+    fleet = Fleet.model_validate(_data())
+    site = Site(fleet, (opendkim.ROLE,), GivenSecrets({"dkim/brightpost.example/r2": new})).with_keyring(
+        keyring
+    )
+    (domain,) = site.fleet.domains
+    assert [k.selector for k in domain.dkim] == ["r2"]
+    assert {a.path for a in site.plan(site.fleet.machines[0]).merged.absent} == {
+        "/etc/opendkim/keys/brightpost.example/r1.pem",
+        "/etc/opendkim/keys/brightpost.example/r0.pem",
+    }
+    revoked = shown_key(domain, keyring.ring(domain.name).key("r1"), site.secrets)
+    assert revoked.text == "v=DKIM1; k=rsa; p="
+    assert [k.selector for k in keyring.shown(domain)] == ["r2", "r1"]
+
+
+def test_only_what_a_rotation_lets_go_of_is_released():
+    ring = Ring((replace(OLD, state=State.REVOKED), Key("r0", "rsa", State.DELETED, NOW), NEW))
+    assert RINGS.released() == frozenset()
+    assert Keyring({"brightpost.example": ring}).released() == {
+        "signing-key=r1._domainkey.brightpost.example.",
+        "signing-key=r0._domainkey.brightpost.example.",
+    }
+
+
 def _data():
     return {
         "owner": {"name": "Test", "postmaster": "postmaster@example.org"},
         "domains": [{"name": "brightpost.example", "dkim": [{"selector": "r1", "algorithm": "rsa"}]}],
-        "machines": [{"name": "m1", "fqdn": "m1.brightpost.example", "ipv4": "203.0.113.11"}],
+        "machines": [
+            {"name": "m1", "fqdn": "m1.brightpost.example", "ipv4": "203.0.113.11", "roles": {"opendkim": {}}}
+        ],
     }
