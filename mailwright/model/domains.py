@@ -133,7 +133,8 @@ class Domain(Model):
     mx: tuple[Slug, ...] = ()
     """Machines that take its mail, most preferred first. Empty: a null MX (RFC 7505)."""
     dkim: tuple[DkimKey, ...] = ()
-    """Its signing keys: at most one of each algorithm; an RSA key is a must where it sends."""
+    """Its first signing keys, which `mailwright dkim` exchanges: at most one of each algorithm; an RSA key
+    is a must where it sends."""
     spf: Spf = Spf()
     dmarc: Dmarc = Dmarc()
     mta_sts: MtaSts | None = None
