@@ -32,7 +32,8 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 	@$(ROOT) env MAILWRIGHT_KILLS=1 python -m pytest tests/lab --prove --fleet inventory/lab.yaml
 
 test: setup daemons check ## every test, the real fleet included (root, under 40 minutes)
-	@$(ROOT) python -m pytest tests/dns tests/deploy tests/lab
+	@$(ROOT) python -m pytest -q tests/dns tests/deploy -n auto --maxprocesses 4
+	@$(ROOT) python -m pytest tests/lab
 
 # The name servers that providers are tested against (installing them must not leave them running), and the
 # interpreter of the signing policy.

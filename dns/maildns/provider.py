@@ -20,7 +20,7 @@ class ConflictError(ProviderError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A zone as its provider holds it. `etag` identifies the state (for RFC 2136: the SOA serial).
+    """A zone as its provider holds it. `etag` identifies the state (a serial number would not do: signers move it).
 
     The apex SOA and what a signer makes (RRSIG, NSEC, DNSKEY and their kin) are left out.
     """

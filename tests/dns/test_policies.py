@@ -49,6 +49,7 @@ MESSAGE = b"From: a@example.org\r\nTo: b@example.net\r\nSubject: x\r\n\r\nbody\r
         (pem(RSA), pem(RSA, form=PrivateFormat.TraditionalOpenSSL).encode(), b"rsa-sha256"),
         (pem(ED25519), base64.b64encode(ED25519.private_bytes_raw()), b"ed25519-sha256"),
     ],
+    ids=["rsa", "ed25519"],
 )
 def test_dkimpy_verifies_with_the_published_key_what_the_private_key_signed(private, signing_key, algorithm):
     signed = dkim.sign(MESSAGE, b"s1", b"example.org", signing_key, signature_algorithm=algorithm)
@@ -93,6 +94,7 @@ def test_what_cannot_sign_is_refused_and_not_shown(private, said):
         ("v=DKIM1; p=; p=", "not a tag=value list"),
         ("hello", "not a tag=value list"),
     ],
+    ids=["version", "no key", "not base64", "short", "other kind", "twice", "no tags"],
 )
 def test_a_record_that_verifiers_ignore_says_why(text, said):
     with pytest.raises(RecordError, match=said):
