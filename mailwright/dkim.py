@@ -98,8 +98,9 @@ class Rotation:
     def advance(self) -> None:
         """Take steps until none can be taken at this time."""
         phases = (self._make, self._switch, self._confirm, self._revoke, self._delete, self._show)
+        asked = tuple(self.held)  # what stood in the way of beginning; the rest may yet give way
         while True:
-            before, self.held = self.keyring, []
+            before, self.held = self.keyring, list(asked)
             for phase in phases:
                 phase()
             if self.keyring == before:
@@ -129,11 +130,11 @@ class Rotation:
         try:
             sight = self.effects.look(self.keyring, domain, key)
         except MailwrightError as error:
-            self.held.append(f"{domain.name.bare}: {key.selector}: {error}")
+            self._hold(f"{domain.name.bare}: {key.selector}: {error}")
             return None
         if not sight.everywhere:
             where = "; ".join((*sight.lacking, *sight.silent))
-            self.held.append(f"{domain.name.bare}: {key.selector} is not seen everywhere: {where}")
+            self._hold(f"{domain.name.bare}: {key.selector} is not seen everywhere: {where}")
         ring = self._ring(domain).saw(key.selector, sight, timing)
         if ring.key(key.selector).seen is not None and key.seen is None:
             self.say(f"{domain.name.bare}: every server shows {key.selector} {key.state}")

@@ -255,6 +255,19 @@ def test_status_sees_a_server_that_shows_another_key_and_a_host_that_signs_with_
     assert (status, "has no key there" in said) == (1, True), said
 
 
+def test_a_key_whose_algorithm_is_given_up_retires_once_no_host_signs_with_it(fleet):
+    fleet.dkim("rotate", "--due")
+    fleet.edit(", { selector: e1, algorithm: ed25519 }", "")
+    _, said = fleet.dkim("status")
+    assert "not in the fleet file any more" in said, said
+    assert fleet.dkim("retire", DOMAIN, "e1")[0] == 1
+    assert fleet.states["e1"] == "signing"
+    (fleet.folder / "hosts.json").write_text(json.dumps({h: [f"r1.{DOMAIN}"] for h in ("out1", "out2")}))
+    assert fleet.dkim("retire", DOMAIN, "e1")[0] == 0
+    assert fleet.states == {"r1": "signing", "e1": "retiring"}
+    assert fleet.shown == {"r1": True, "e1": True}
+
+
 def test_an_old_key_is_told_of(fleet):
     fleet.dkim("rotate", "--due")
     fleet.later(200 * DAY)
