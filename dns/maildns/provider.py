@@ -20,9 +20,9 @@ class ConflictError(ProviderError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A zone as its provider holds it. `etag` identifies the state (a serial number would not do: signers move it).
+    """A zone as its provider holds it. `etag` identifies the state.
 
-    The apex SOA and what a signer makes (RRSIG, NSEC, DNSKEY and their kin) are left out.
+    A serial number would not do: signers move it. The apex SOA and what a signer makes (RRSIG, NSEC, DNSKEY and their kin) are left out.
     """
 
     zone: str
