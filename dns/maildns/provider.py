@@ -22,7 +22,8 @@ class ConflictError(ProviderError):
 class Snapshot:
     """A zone as its provider holds it. `etag` identifies the state.
 
-    A serial number would not do: signers move it. The apex SOA and what a signer makes (RRSIG, NSEC, DNSKEY and their kin) are left out.
+    A serial number would not do: signers move it. The apex SOA and what a signer makes (RRSIG, NSEC,
+    DNSKEY and their kin) are left out.
     """
 
     zone: str
