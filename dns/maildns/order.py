@@ -5,7 +5,7 @@ Between zones, `maildns.stages` keeps the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from maildns.ownership import is_marker_name
 from maildns.provider import Change
@@ -27,6 +27,26 @@ def by_unit(changes: Iterable[Change]) -> dict[str, list[Change]]:
     for change in changes:
         units.setdefault(change.unit, []).append(change)
     return units
+
+
+def in_batches(
+    changes: Iterable[Change], size: Callable[[Sequence[Change]], int], limit: int
+) -> Iterator[list[Change]]:
+    """Cut changes between units only, in their order, each batch up to `limit`.
+
+    A unit of more than that is a batch of its own.
+    """
+    batch: list[Change] = []
+    used = 0
+    for unit in by_unit(changes).values():
+        more = size(unit)
+        if batch and used + more > limit:
+            yield batch
+            batch, used = [], 0
+        batch += unit
+        used += more
+    if batch:
+        yield batch
 
 
 def only_removes(unit: Iterable[Change], zone: str) -> bool:

@@ -28,7 +28,7 @@ import dns.xfr
 import dns.zone
 
 from maildns.axfr import TsigKey
-from maildns.order import by_unit
+from maildns.order import by_unit, in_batches
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
 from maildns.records import RrKey, RRset, from_rdata, to_rdata
 from maildns.transfer import transfer
@@ -90,7 +90,7 @@ class Rfc2136:
         content = self._unmoved(zone, etag)
         for change in changes:
             _check(change, content)
-        batches = list(_batches(changes))
+        batches = list(in_batches(changes, _weight, MESSAGE_BUDGET))
         for done, batch in enumerate(batches):
             try:
                 if done:
@@ -269,20 +269,9 @@ def _prerequisite(rdataset: dns.rdataset.Rdataset) -> dns.rdataset.Rdataset:
     return dns.rdataset.from_rdata_list(0, list(rdataset))
 
 
-def _batches(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Split between units only, each batch within the budget."""
-    batch: list[Change] = []
-    used = 0
-    for unit in by_unit(changes).values():
-        # What is there is named twice: as a prerequisite, and where it goes.
-        size = sum(_size(side) for c in unit for side in (c.old, c.old, c.new) if side)
-        if batch and used + size > MESSAGE_BUDGET:
-            yield batch
-            batch, used = [], 0
-        batch += unit
-        used += size
-    if batch:
-        yield batch
+def _weight(unit: Sequence[Change]) -> int:
+    """Octets in a message at most. What is there is named twice: as a prerequisite, and where it goes."""
+    return sum(_size(side) for c in unit for side in (c.old, c.old, c.new) if side)
 
 
 def _size(each: RRset) -> int:

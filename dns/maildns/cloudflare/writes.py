@@ -14,7 +14,7 @@ from typing import Any, Self
 from maildns.cloudflare.codec import PROXIABLE, api_name, fields_of
 from maildns.cloudflare.comments import remarked
 from maildns.cloudflare.state import Record, State, is_marker
-from maildns.order import by_unit
+from maildns.order import by_unit, in_batches
 from maildns.ownership import Marker, read_markers, value_digest
 from maildns.provider import Change, ProviderError
 from maildns.records import RrKey, RRset
@@ -62,21 +62,17 @@ def batches(
     Raises:
         ProviderError: a unit fits no batch.
     """
-    batch: list[Change] = []
-    used = 0
-    for name, unit in by_unit(changes).items():
-        size = len(operations(unit, state, limits, comments=comments))
-        if size > limits.operations:
+
+    def size(unit: Sequence[Change]) -> int:
+        count = len(operations(unit, state, limits, comments=comments))
+        if count > limits.operations:
+            name = unit[0].unit
             raise ProviderError(
-                f"{name}: {size} records to write at once, and Cloudflare takes {limits.operations} here"
+                f"{name}: {count} records to write at once, and Cloudflare takes {limits.operations} here"
             )
-        if batch and used + size > limits.operations:
-            yield batch
-            batch, used = [], 0
-        batch += unit
-        used += size
-    if batch:
-        yield batch
+        return count
+
+    return in_batches(changes, size, limits.operations)
 
 
 def operations(changes: Iterable[Change], state: State, limits: Limits, *, comments: bool) -> Operations:
