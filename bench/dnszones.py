@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from maildns.ownership import is_marker_name
-from maildns.plan import plan_zone
+from maildns.planning.ownership import is_marker_name
+from maildns.planning.plan import plan_zone
 from maildns.provider import Provider
 from maildns.records import rrset
 
@@ -96,10 +96,10 @@ def _octodns_zone(records: list[Record]) -> dict[str, list[dict[str, object]]]:
 
 def _provider(api: str, endpoint: str) -> Provider:
     if api == "Cloudflare":
-        from maildns.cloudflare import Cloudflare  # noqa: PLC0415 - each contender loads what it needs
+        from maildns.providers.cloudflare import Cloudflare  # noqa: PLC0415 - each contender loads what it needs
 
         return Cloudflare(os.environ["BENCH_TOKEN"], endpoint=endpoint)
-    from maildns.route53 import Route53  # noqa: PLC0415 - as above
+    from maildns.providers.route53 import Route53  # noqa: PLC0415 - as above
 
     return Route53(endpoint=endpoint)
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from maildns.errors import MaildnsError
-from maildns.guards import Refusal, refusals_across, unannounced
 from maildns.names import longest_zone
-from maildns.order import announces, by_unit, only_removes
-from maildns.plan import ZonePlan, plan_zone
-from maildns.planfile import Choices, digest
+from maildns.planning.guards import Refusal, refusals_across, unannounced
+from maildns.planning.order import announces, by_unit, only_removes
+from maildns.planning.plan import ZonePlan, plan_zone
+from maildns.planning.planfile import Choices, digest
+from maildns.policy.spf.flatten import Flattened
 from maildns.provider import ProviderError, Snapshot
 from maildns.records import RrKey, RRset
-from maildns.spf.flatten import Flattened
 from mailwright.includes import refuse_losses, with_includes
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from maildns.errors import MaildnsError
-from maildns.spf.flatten import MOST_LOST, Block, Flattened, flatten, lost_share, published
-from maildns.spf.lookup import Lookup, LookupFailedError
+from maildns.policy.spf.flatten import MOST_LOST, Block, Flattened, flatten, lost_share, published
+from maildns.policy.spf.lookup import Lookup, LookupFailedError
 from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 
-from maildns.lint import Context, Finding, lint
+from maildns.judging.lint import Context, Finding, lint
 from maildns.names import longest_zone
-from maildns.plan import applied, plan_zone
+from maildns.planning.plan import applied, plan_zone
 from maildns.records import RRset
 from mailwright.dnsplan import as_dns_error
 from mailwright.includes import as_written, with_includes

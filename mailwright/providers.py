@@ -7,7 +7,7 @@ import threading
 from functools import singledispatch
 
 from maildns.provider import Provider
-from maildns.rfc2136 import Rfc2136
+from maildns.providers.rfc2136 import Rfc2136
 from mailwright.model import providers
 from mailwright.model.errors import DnsError
 from mailwright.model.secrets import Secrets
@@ -58,7 +58,7 @@ def _(where: providers.Rfc2136, secrets: Secrets) -> Provider:
 
 @_open.register
 def _(where: providers.Route53, _: Secrets) -> Provider:
-    from maildns.route53 import Route53  # noqa: PLC0415 - boto3 takes longer to load than all of ours
+    from maildns.providers.route53 import Route53  # noqa: PLC0415 - boto3 takes longer to load than all of ours
 
     return Route53(where.profile, where.endpoint)
 
@@ -67,7 +67,7 @@ def _(where: providers.Route53, _: Secrets) -> Provider:
 def _(where: providers.Octodns, secrets: Secrets) -> Provider:
     values = {option: secrets.get(name) for option, name in where.secrets.items()}
     try:
-        from maildns.octodns_adapter import Octodns  # noqa: PLC0415 - an extra, only here where it is used
+        from maildns.providers.octodns_adapter import Octodns  # noqa: PLC0415 - an extra, only here where it is used
     except ModuleNotFoundError as error:
         package = where.provider.partition(".")[0].replace("_", "-")
         raise DnsError(
@@ -79,7 +79,7 @@ def _(where: providers.Octodns, secrets: Secrets) -> Provider:
 
 @_open.register
 def _(where: providers.Cloudflare, secrets: Secrets) -> Provider:
-    from maildns.cloudflare import ENDPOINT, Cloudflare  # noqa: PLC0415 - httpx, only where it is used
+    from maildns.providers.cloudflare import ENDPOINT, Cloudflare  # noqa: PLC0415 - httpx, only where it is used
 
     token, endpoint = secrets.get(where.token).strip(), where.endpoint or ENDPOINT
     return Cloudflare(token, comments=where.ownership == "comments", endpoint=endpoint, say=_tell_operator)

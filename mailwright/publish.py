@@ -6,13 +6,13 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 
-from maildns.authority import wait_until_served
+from maildns.asking.authority import wait_until_served
+from maildns.asking.proof import ZoneProof
 from maildns.errors import MaildnsError
-from maildns.ownership import is_marker_name
-from maildns.planfile import Choices
-from maildns.proof import ZoneProof
+from maildns.planning.ownership import is_marker_name
+from maildns.planning.planfile import Choices
+from maildns.planning.stages import Stage, stages
 from maildns.provider import Change, ConflictError, Provider
-from maildns.stages import Stage, stages
 from mailwright.dnsplan import ALL, AT_ONCE, Plans, Say, as_dns_error, plan_site, without_removals
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site

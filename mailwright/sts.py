@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from maildns.mta_sts import MtaSts
+from maildns.policy.mta_sts import MtaSts
 from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet, Machine
 

@@ -12,12 +12,12 @@ import dns.name
 import dns.nameserver
 import dns.resolver
 
-from maildns.authority import AskError, Server, servers_of
-from maildns.dnssec import ROOT, Anchors, read_anchors
+from maildns.asking.authority import AskError, Server, servers_of
 from maildns.errors import MaildnsError
+from maildns.judging.dnssec import ROOT, Anchors, read_anchors
 from maildns.names import longest_zone
+from maildns.policy.spf.resolver import ResolverLookup
 from maildns.records import from_rdata
-from maildns.spf.resolver import ResolverLookup
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.providers import Rfc2136

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from functools import partial
 
-from maildns.mta_sts import PATH, policy_host
+from maildns.policy.mta_sts import PATH, policy_host
 from mailwright.converge import operations as op
 from mailwright.model.domains import Domain
 from mailwright.model.errors import NeedsError

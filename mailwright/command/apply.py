@@ -14,8 +14,8 @@ from mailwright.command.hosts import MachinePlan, MachineResult, Run, note_resul
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.plan import Limit, WithDns, shim_of, show
 from mailwright.converge.events import Event
-from mailwright.dkim_effects import SIGNS
-from mailwright.dkim_world import refuse_unseen
+from mailwright.dkim.effects import SIGNS
+from mailwright.dkim.world import refuse_unseen
 from mailwright.model.errors import DnsError
 from mailwright.model.select import select
 from mailwright.model.site import Site

@@ -12,15 +12,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from maildns.check import State as Verdict
+from maildns.judging.check import State as Verdict
 from mailwright.command.console import columns, note, problem, say
 from mailwright.command.dkim_hosts import Hosts
 from mailwright.command.dkim_report import Report, report
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.plan import shim_of
-from mailwright.dkim import Rotation
-from mailwright.dkim_outlook import Next, outlook
-from mailwright.dkim_world import RealEffects
+from mailwright.dkim.outlook import Next, outlook
+from mailwright.dkim.rotation import Rotation
+from mailwright.dkim.world import RealEffects
 from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError, MailwrightError
 from mailwright.model.keyring import keyring_file, stamp

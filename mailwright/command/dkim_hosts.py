@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from mailwright.command.hosts import MachineResult, Run, note_result, read_plan
-from mailwright.dkim_effects import SIGNS
+from mailwright.dkim.effects import SIGNS
 from mailwright.model.errors import ConvergeError
 from mailwright.model.fleet import Machine
 from mailwright.model.site import Site

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from maildns.check import State as Verdict
+from maildns.judging.check import State as Verdict
 from maildns.rotation import LIVE, Key, Ring, Sight, State, Timing
 from mailwright.command.dkim_hosts import UNKNOWN, ask
-from mailwright.dkim_outlook import Next, known_timing, outlook
-from mailwright.dkim_world import RealEffects, longest_queue
+from mailwright.dkim.outlook import Next, known_timing, outlook
+from mailwright.dkim.world import RealEffects, longest_queue
 from mailwright.model.domains import Domain
 from mailwright.model.errors import MailwrightError
 from mailwright.model.keyring import stamp

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from maildns.planfile import Choices, read_choices, to_json
+from maildns.planning.planfile import Choices, read_choices, to_json
 from maildns.records import RrKey, canonical_name
 from mailwright.command import dns_check, dns_export, dns_import, dns_lint
 from mailwright.command.console import note, say

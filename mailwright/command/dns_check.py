@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from maildns.check import State, Verdict
+from maildns.judging.check import State, Verdict
 from mailwright.command.console import note, say
 from mailwright.command.dnsview import show_changes, show_verdicts
 from mailwright.command.inventory import Inventory, open_site

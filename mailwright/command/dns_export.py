@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from maildns.masterfile import Spine, write_zone
 from maildns.names import longest_zone
+from maildns.providers.masterfile import Spine, write_zone
 from maildns.records import RRset, canonical_name
 from mailwright.command.console import note
 from mailwright.command.inventory import Inventory, open_site
@@ -104,7 +104,7 @@ def _master(name: str, rrsets: tuple[RRset, ...], spine: Spine | None) -> str:
 
 def _octodns(name: str, rrsets: tuple[RRset, ...]) -> str:
     try:
-        from maildns.octodns_yaml import write_yaml  # noqa: PLC0415 - an extra
+        from maildns.providers.octodns_yaml import write_yaml  # noqa: PLC0415 - an extra
     except ModuleNotFoundError as error:
         raise DnsError(f"no module {error.name}: pip install 'mailwright[octodns]'") from None
     return write_yaml(name, rrsets)

@@ -13,8 +13,8 @@ from typing import Annotated
 import typer
 from ruamel.yaml import YAML
 
-from maildns.axfr import TsigKey, read_axfr
-from maildns.masterfile import read_zone
+from maildns.providers.axfr import TsigKey, read_axfr
+from maildns.providers.masterfile import read_zone
 from maildns.records import RRset, canonical_name
 from mailwright.command.console import note, say
 from mailwright.command.inventory import open_site

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from maildns.lint import Finding
+from maildns.judging.lint import Finding
 from mailwright.command.console import columns, say
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.dnsplan import Plans

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from maildns.planfile import as_data, refusal_data, rrset_data
+from maildns.planning.planfile import as_data, refusal_data, rrset_data
 from mailwright.command.dnsview import counts
 from mailwright.publish import Outcome, Plans
 

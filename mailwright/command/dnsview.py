@@ -10,11 +10,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from maildns.check import State, Verdict
-from maildns.guards import Refusal
-from maildns.order import gained, lost
-from maildns.ownership import is_marker_name, marked_key
-from maildns.plan import ZonePlan
+from maildns.judging.check import State, Verdict
+from maildns.planning.guards import Refusal
+from maildns.planning.order import gained, lost
+from maildns.planning.ownership import is_marker_name, marked_key
+from maildns.planning.plan import ZonePlan
 from maildns.provider import Change
 from maildns.records import RRset
 from mailwright.dnsplan import MANY, Plans

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 
 import typer
 
-from maildns.planfile import as_data
+from maildns.planning.planfile import as_data
 from mailwright.command.console import note, problem, say
 from mailwright.command.dnsview import show_plans
 from mailwright.command.hosts import MachinePlan, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
-from mailwright.dkim_outlook import pending
-from mailwright.dkim_world import longest_queue
+from mailwright.dkim.outlook import pending
+from mailwright.dkim.world import longest_queue
 from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
 from mailwright.publish import Plans, plan_site

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from maildns.check import Verdict
-from maildns.dial import Dial, dial
+from maildns.asking.dial import Dial, dial
+from maildns.judging.check import Verdict
 from maildns.names import within
 from mailwright.dnscheck import blocklists, dane, delegation, dnssec, policies, records, sts
 from mailwright.dnscheck.asking import Asking

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import dns.message
 
-from maildns.authority import AskError, Server, SilentError, values_in
-from maildns.chain import Chain, chain_to
-from maildns.dial import Dial, dial
-from maildns.spf import LookupFailedError
+from maildns.asking.authority import AskError, Server, SilentError, values_in
+from maildns.asking.dial import Dial, dial
+from maildns.judging.chain import Chain, chain_to
+from maildns.policy.spf import LookupFailedError
 from mailwright.lab.paths import lab_state
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
@@ -139,7 +139,7 @@ class Asking:
             return error
 
     def __call__(self, name: str) -> tuple[Server, ...]:
-        """The servers that answer for a name (`maildns.check.Servers`)."""
+        """The servers that answer for a name (`maildns.judging.check.Servers`)."""
         return self.answering(self.zone_of(name))
 
     def _remembered(self, server: Server) -> Remembered:
@@ -190,7 +190,7 @@ class Asking:
         raise why
 
     def spf_lookup(self, name: str, type_: str) -> tuple[str, ...]:
-        """As `maildns.spf.Lookup`."""
+        """As `maildns.policy.spf.Lookup`."""
         try:
             return tuple(sorted(self.values(name, type_)))
         except AskError as error:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from maildns.authority import AskError
-from maildns.blocklist import DEFAULTS, KIND, Blocklist, Reply, distrust, judge, unbelieved
-from maildns.check import State, Verdict
+from maildns.asking.authority import AskError
+from maildns.judging.blocklist import DEFAULTS, KIND, Blocklist, Reply, distrust, judge, unbelieved
+from maildns.judging.check import State, Verdict
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import Task
 from mailwright.zones import SENDS

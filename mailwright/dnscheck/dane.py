@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
-from maildns.authority import AskError
-from maildns.check import State, Verdict
-from maildns.dane import mismatch
-from maildns.dial import UnreachedError, WrongError
-from maildns.dnssec import BogusError
+from maildns.asking.authority import AskError
+from maildns.asking.dial import UnreachedError, WrongError
+from maildns.asking.starttls import PORT, served_chain
 from maildns.errors import RecordError
-from maildns.starttls import PORT, served_chain
-from maildns.tlsa import Tlsa, tlsa_name
+from maildns.judging.check import State, Verdict
+from maildns.judging.dane import mismatch
+from maildns.judging.dnssec import BogusError
+from maildns.policy.tlsa import Tlsa, tlsa_name
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import Task
 from mailwright.zones import Zones

@@ -8,10 +8,10 @@ from functools import partial
 
 import dns.flags
 
-from maildns import delegation as judging
-from maildns.authority import AskError, LameError, values_in
-from maildns.check import State, Verdict
-from maildns.delegation import KIND, Referral, Sight, read_referral
+from maildns.asking.authority import AskError, LameError, values_in
+from maildns.judging import delegation as judging
+from maildns.judging.check import State, Verdict
+from maildns.judging.delegation import KIND, Referral, Sight, read_referral
 from maildns.names import within
 from mailwright.dnscheck.asking import Asking, Remembered
 from mailwright.dnscheck.task import Task

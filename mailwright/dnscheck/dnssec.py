@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from functools import partial
 
-from maildns.authority import AskError
-from maildns.check import State, Verdict
-from maildns.dnssec import BogusError, Keys, Lasts, proved
+from maildns.asking.authority import AskError
+from maildns.judging.check import State, Verdict
+from maildns.judging.dnssec import BogusError, Keys, Lasts, proved
 from maildns.names import longest_zone
 from maildns.records import RrKey
 from mailwright.dnscheck.asking import Asking, Remembered

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from maildns.authority import AskError
-from maildns.check import State, Verdict
-from maildns.dkim import DkimKey, selector_name
+from maildns.asking.authority import AskError
 from maildns.errors import RecordError
-from maildns.hosts import Address
-from maildns.spf import Evaluation, Result, check_host
-from maildns.treewalk import Found, aligned, policy_of
+from maildns.judging.check import State, Verdict
+from maildns.judging.treewalk import Found, aligned, policy_of
+from maildns.policy.dkim import DkimKey, selector_name
+from maildns.policy.hosts import Address
+from maildns.policy.spf import Evaluation, Result, check_host
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import Task
 from mailwright.model.domains import Domain

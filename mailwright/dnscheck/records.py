@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 
-from maildns.check import State, Verdict, check_fcrdns, check_mx_targets, check_rrset
-from maildns.hosts import reverse_name
+from maildns.judging.check import State, Verdict, check_fcrdns, check_mx_targets, check_rrset
+from maildns.policy.hosts import reverse_name
 from maildns.records import RRset
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import Task

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from maildns.authority import AskError
-from maildns.check import State, Verdict
-from maildns.dial import UnreachedError, WrongError
+from maildns.asking.authority import AskError
+from maildns.asking.dial import UnreachedError, WrongError
+from maildns.asking.https import Document, fetch
 from maildns.errors import RecordError
-from maildns.https import Document, fetch
-from maildns.mta_sts import PATH, MtaSts, policy_host, policy_id
+from maildns.judging.check import State, Verdict
+from maildns.policy.mta_sts import PATH, MtaSts, policy_host, policy_id
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import Task
 from mailwright.model.domains import Domain

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from maildns.check import Verdict
+from maildns.judging.check import Verdict
 
 KINDS = {
     "records": "every record, as its zone's servers give it",

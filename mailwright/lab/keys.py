@@ -28,7 +28,7 @@ from dns.dnssectypes import Algorithm, DSDigest
 from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
-from maildns.mta_sts import policy_host
+from maildns.policy.mta_sts import policy_host
 from mailwright.certificate import CHAIN, PRIVATE_KEY
 from mailwright.lab.plan import LabPlan
 

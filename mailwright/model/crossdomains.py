@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from maildns.autoconfig import SERVICES
-from maildns.bimi import too_weak
-from maildns.dmarc import Dmarc
-from maildns.mta_sts import policy_host
+from maildns.policy.autoconfig import SERVICES
+from maildns.policy.bimi import too_weak
+from maildns.policy.dmarc import Dmarc
+from maildns.policy.mta_sts import policy_host
 from mailwright.model.document import Where, show
 from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet, Machine

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maildns.lint import RULES
+from maildns.judging.lint import RULES
 from mailwright.model.document import Where
 from mailwright.model.fleet import Fleet
 from mailwright.model.mistakes import Found, suggestion

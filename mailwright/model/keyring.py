@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, ValidationError
 
-from maildns.dkim import selector_name
+from maildns.policy.dkim import selector_name
 from maildns.rotation import LIVE, Key, Ring, State
 from mailwright.model.base import Model, Slug
 from mailwright.model.domains import DkimKey, Domain

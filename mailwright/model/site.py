@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from maildns.spf.flatten import Flattened
+from maildns.policy.spf.flatten import Flattened
 from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.keyring import Keyring, folded

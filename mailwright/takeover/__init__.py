@@ -15,7 +15,7 @@ from typing import Any
 
 from maildns.errors import MaildnsError
 from maildns.names import challenge, within
-from maildns.ownership import is_marker_name
+from maildns.planning.ownership import is_marker_name
 from maildns.records import Entry, RrKey, RRset, canonical_name, canonical_value
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Dns, Fleet

@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from maildns.autoconfig import NOT_OFFERED, SERVICES
-from maildns.dkim import DkimKey
 from maildns.errors import RecordError
-from maildns.hosts import NULL_MX
 from maildns.names import within
+from maildns.policy.autoconfig import NOT_OFFERED, SERVICES
+from maildns.policy.dkim import DkimKey
+from maildns.policy.hosts import NULL_MX
 from mailwright.model import domains as model
 from mailwright.model.base import HostName
 from mailwright.takeover.book import Book, Fate

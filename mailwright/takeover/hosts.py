@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from maildns.hosts import NULL_MX, reverse_name
-from maildns.spf import NOBODY, SpfSyntaxError, is_spf, parse
+from maildns.policy.hosts import NULL_MX, reverse_name
+from maildns.policy.spf import NOBODY, SpfSyntaxError, is_spf, parse
 from mailwright.model import names
 from mailwright.takeover.book import Book, Fate
 

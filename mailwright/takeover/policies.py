@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from maildns.dmarc import Dmarc, is_dmarc
 from maildns.errors import RecordError
-from maildns.hosts import NULL_MX
-from maildns.spf import SpfSyntaxError, is_spf, parse
-from maildns.spf.syntax import Directive, Policy
-from maildns.tags import read_tags
+from maildns.policy.dmarc import Dmarc, is_dmarc
+from maildns.policy.hosts import NULL_MX
+from maildns.policy.spf import SpfSyntaxError, is_spf, parse
+from maildns.policy.spf.syntax import Directive, Policy
+from maildns.policy.tags import read_tags
 from mailwright.model import domains as model
 from mailwright.model.names import DnsName, report_uri
 from mailwright.takeover.book import Book, Fate

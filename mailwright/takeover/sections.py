@@ -8,13 +8,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from maildns.bimi import Bimi, is_bimi, too_weak
-from maildns.caa import parse_caa
-from maildns.dmarc import Dmarc
 from maildns.errors import RecordError
-from maildns.hosts import NULL_MX
-from maildns.mta_sts import MtaSts, is_mta_sts, policy_host, policy_id
-from maildns.tls_rpt import TlsRpt, is_tls_rpt
+from maildns.policy.bimi import Bimi, is_bimi, too_weak
+from maildns.policy.caa import parse_caa
+from maildns.policy.dmarc import Dmarc
+from maildns.policy.hosts import NULL_MX
+from maildns.policy.mta_sts import MtaSts, is_mta_sts, policy_host, policy_id
+from maildns.policy.tls_rpt import TlsRpt, is_tls_rpt
 from mailwright.model import domains as model
 from mailwright.takeover.book import Book, Fate
 from mailwright.takeover.hosts import Host

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maildns.dkim import DkimKey, selector_name
 from maildns.errors import MaildnsError
+from maildns.policy.dkim import DkimKey, selector_name
 from maildns.records import Entry
 from maildns.rotation import Key, State
 from mailwright.model.domains import Domain

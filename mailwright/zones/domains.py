@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from maildns import autoconfig
-from maildns.bimi import Bimi
-from maildns.caa import Caa, Issuer
-from maildns.dmarc import Dmarc
-from maildns.hosts import address, alias, mx, null_mx
-from maildns.mta_sts import policy_host
+from maildns.policy import autoconfig
+from maildns.policy.bimi import Bimi
+from maildns.policy.caa import Caa, Issuer
+from maildns.policy.dmarc import Dmarc
+from maildns.policy.hosts import address, alias, mx, null_mx
+from maildns.policy.mta_sts import policy_host
+from maildns.policy.spf.flatten import Flattened
+from maildns.policy.tls_rpt import TlsRpt
 from maildns.records import Entry
-from maildns.spf.flatten import Flattened
-from maildns.tls_rpt import TlsRpt
 from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet
 from mailwright.sts import sts_policy

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from maildns.errors import MaildnsError
+from maildns.policy.tlsa import Tlsa, tlsa_name
 from maildns.records import Entry
-from maildns.tlsa import Tlsa, tlsa_name
 from mailwright.certificate import NEXT_KEY, PRIVATE_KEY, secret_name
 from mailwright.model.errors import DnsError, MissingSecretError
 from mailwright.model.fleet import Machine

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maildns.hosts import address, null_mx, pointer
+from maildns.policy.hosts import address, null_mx, pointer
+from maildns.policy.spf import NOBODY, Spf
 from maildns.records import Entry
-from maildns.spf import NOBODY, Spf
 from mailwright.model.fleet import Fleet, Machine
 
 SENDS = "postfix"

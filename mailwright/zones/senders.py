@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from maildns.policy.spf import Spf
+from maildns.policy.spf.flatten import Flattened, flat_entries
 from maildns.records import Entry
-from maildns.spf import Spf
-from maildns.spf.flatten import Flattened, flat_entries
 from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet

@@ -13,8 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from maildns.check import State, Verdict
-from maildns.tlsa import Tlsa
+from maildns.judging.check import State, Verdict
+from maildns.policy.tlsa import Tlsa
 from mailwright.dnscheck import check_site
 from mailwright.model.load import load_site
 from mailwright.model.needs import Needs, Record

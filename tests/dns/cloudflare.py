@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from maildns.cloudflare import Cloudflare
-from maildns.cloudflare.codec import fields_of
+from maildns.providers.cloudflare import Cloudflare
+from maildns.providers.cloudflare.codec import fields_of
 from maildns.records import canonical_value
 from tests.dns.cloudflare_fake.account import Zone
 from tests.dns.cloudflare_fake.server import Fake, serving

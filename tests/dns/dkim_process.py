@@ -17,7 +17,7 @@ from mailwright.command import dkim as command
 from mailwright.command import dkim_report
 from mailwright.command.dkim_hosts import Found
 from mailwright.command.main import run
-from mailwright.dkim_world import RealEffects, refuse_unseen
+from mailwright.dkim.world import RealEffects, refuse_unseen
 from mailwright.model.load import load_site
 from mailwright.model.role import Role, Settings
 

@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from maildns.authority import Server, SilentError
-from maildns.order import by_unit
-from maildns.plan import applied
+from maildns.asking.authority import Server, SilentError
+from maildns.planning.order import by_unit
+from maildns.planning.plan import applied
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
 from maildns.records import RRset
 

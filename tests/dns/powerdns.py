@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import requests
 
-from maildns.octodns_adapter import Octodns
+from maildns.providers.octodns_adapter import Octodns
 from tests.dns.server import free_port
 from tests.dns.target import Lines, Target
 

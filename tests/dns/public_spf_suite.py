@@ -13,7 +13,7 @@ from pathlib import Path
 
 import yaml
 
-from maildns.spf import StaticLookup, check_host
+from maildns.policy.spf import StaticLookup, check_host
 
 
 def test_the_public_test_suite_of_rfc_7208_passes():

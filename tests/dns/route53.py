@@ -11,9 +11,9 @@ from typing import Any
 import boto3
 import pytest
 
-from maildns.plan import ZonePlan, plan_zone
+from maildns.planning.plan import ZonePlan, plan_zone
+from maildns.providers.route53 import Route53
 from maildns.records import RRset, rrset
-from maildns.route53 import Route53
 from tests.dns.amazon import Amazon, serve
 from tests.dns.target import Lines, Target
 

@@ -23,7 +23,7 @@ import dns.tsigkeyring
 import dns.update
 import pytest
 
-from maildns.rfc2136 import Rfc2136
+from maildns.providers.rfc2136 import Rfc2136
 from tests.dns.target import Lines, Target
 
 KEY = base64.b64encode(secrets.token_bytes(32)).decode()

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 
-from maildns.spf import Evaluation, StaticLookup, check_host
+from maildns.policy.spf import Evaluation, StaticLookup, check_host
 
 CLIENT = "192.0.2.10"
 CLIENT6 = "2001:db8::10"

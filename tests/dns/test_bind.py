@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
 from maildns.provider import ProviderError
 from maildns.records import rrset
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from maildns.authority import AskError, Server, servers_of, wait_until_served
-from maildns.check import State, check_fcrdns, check_mx_targets, check_rrset
+from maildns.asking.authority import AskError, Server, servers_of, wait_until_served
+from maildns.judging.check import State, check_fcrdns, check_mx_targets, check_rrset
 from maildns.provider import Change
 from maildns.records import RRset, rrset
 

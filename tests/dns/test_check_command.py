@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maildns.check import State, Verdict
+from maildns.judging.check import State, Verdict
 from mailwright.command import dns_check
 from mailwright.command.main import run
 from mailwright.dnscheck import KINDS, blocklists, check_site
@@ -141,8 +141,8 @@ def test_a_verdict_that_was_not_there_before_is_news():
 @pytest.fixture(name="chosen")
 def chosen_fixture(site, monkeypatch):
     """What is checked under `--only`, without asking anybody: nobody is there."""
-    monkeypatch.setattr("maildns.authority.ATTEMPTS", 1)
-    monkeypatch.setattr("maildns.authority.TIMEOUT", 0.1)
+    monkeypatch.setattr("maildns.asking.authority.ATTEMPTS", 1)
+    monkeypatch.setattr("maildns.asking.authority.TIMEOUT", 0.1)
     monkeypatch.setattr("mailwright.world.LIFETIME", 0.2)
     return lambda *only: list(check_site(site, only))
 

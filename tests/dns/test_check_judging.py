@@ -15,15 +15,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from maildns.authority import AskError, Server
-from maildns.blocklist import Blocklist, distrust
-from maildns.check import State
-from maildns.dane import mismatch
-from maildns.delegation import Sight, judge_ns, judge_serials
-from maildns.dnssec import BogusError, Keys, Lasts, proved, read_anchors, trusted_keys
+from maildns.asking.authority import AskError, Server
 from maildns.errors import RecordError
-from maildns.tlsa import Tlsa
-from maildns.treewalk import aligned, organisation, policy_of
+from maildns.judging.blocklist import Blocklist, distrust
+from maildns.judging.check import State
+from maildns.judging.dane import mismatch
+from maildns.judging.delegation import Sight, judge_ns, judge_serials
+from maildns.judging.dnssec import BogusError, Keys, Lasts, proved, read_anchors, trusted_keys
+from maildns.judging.treewalk import aligned, organisation, policy_of
+from maildns.policy.tlsa import Tlsa
 from tests.dns.tlsworld import Identity, authority, leaf
 
 NOW = datetime.now(UTC)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from maildns.check import State
+from maildns.judging.check import State
 from mailwright.dnscheck import delegation
 from tests.dns.checkfleet import ADDRESS, HOST, POLICY, CheckedFleet, all_ok, checked_fleet
 from tests.dns.checkworld import LISTS, PLAIN, REVERSE, SIGNED

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.authority import Server, wait_until_served
-from maildns.proof import ZoneProof
+from maildns.asking.authority import Server, wait_until_served
+from maildns.asking.proof import ZoneProof
 from maildns.provider import Change
 from maildns.records import rrset
 from tests.dns.checkworld import PLAIN, PRIMARY, SECONDARY, SIGNED, check_world

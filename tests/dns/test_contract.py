@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from maildns.ownership import is_marker_name
-from maildns.plan import ZonePlan, plan_zone
+from maildns.planning.ownership import is_marker_name
+from maildns.planning.plan import ZonePlan, plan_zone
 from maildns.provider import ConflictError
 from maildns.records import RrKey, RRset, rrset
 from tests.dns.cases import CASES, dkim_text, wanted

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from maildns.authority import Server
-from maildns.plan import plan_zone
+from maildns.asking.authority import Server
+from maildns.planning.plan import plan_zone
 from maildns.records import collect
 from mailwright.model.keyring import Keyring, keyring_file, read_keyring
 from mailwright.model.load import load_fleet

@@ -12,10 +12,10 @@ from octodns.provider.yaml import YamlProvider
 from octodns.zone import Zone
 
 from maildns.errors import RecordError
-from maildns.masterfile import Spine, read_zone, write_zone
-from maildns.octodns_records import PLAIN, rrset_of
+from maildns.providers.masterfile import Spine, read_zone, write_zone
+from maildns.providers.octodns_records import PLAIN, rrset_of
+from maildns.providers.rfc2136 import Rfc2136
 from maildns.records import rrset
-from maildns.rfc2136 import Rfc2136
 from mailwright.command import dns_export
 from mailwright.command.main import run
 from mailwright.zones import desired

@@ -7,8 +7,8 @@ import json
 import pytest
 from ruamel.yaml import YAML
 
-from maildns.dkim import DkimKey
-from maildns.masterfile import read_zone
+from maildns.policy.dkim import DkimKey
+from maildns.providers.masterfile import read_zone
 from maildns.records import RRset
 from mailwright.command import dns_export, dns_import
 from mailwright.command.main import run

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from maildns.ownership import is_marker_name, read_markers
+from maildns.planning.ownership import is_marker_name, read_markers
 from tests.dns.cloudflare import target as fake_target
 from tests.dns.gate import Gate, gate
 from tests.dns.relay import relay

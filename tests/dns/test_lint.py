@@ -14,10 +14,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from maildns.dkim import DkimKey
-from maildns.lint import RULES, Context, Severity, lint
+from maildns.judging.lint import RULES, Context, Severity, lint
+from maildns.policy.dkim import DkimKey
+from maildns.policy.spf import LookupFailedError, StaticLookup
 from maildns.records import RRset, rrset
-from maildns.spf import LookupFailedError, StaticLookup
 from tests.dns.spf_corpus import records, terms
 
 

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from maildns.plan import applied, plan_zone
+from maildns.planning.plan import applied, plan_zone
 from maildns.provider import Snapshot
 from maildns.records import rrset
 from mailwright import providers, publish

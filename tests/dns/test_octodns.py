@@ -11,11 +11,11 @@ from octodns.provider.base import BaseProvider
 from octodns.record import Record
 from octodns.zone import Zone
 
-from maildns import octodns_adapter
-from maildns.octodns_adapter import Octodns
-from maildns.octodns_records import PLAIN, PRESENTATION, is_opaque, record_of, rrset_of
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
 from maildns.provider import ConflictError, ProviderError
+from maildns.providers import octodns_adapter
+from maildns.providers.octodns_adapter import Octodns
+from maildns.providers.octodns_records import PLAIN, PRESENTATION, is_opaque, record_of, rrset_of
 from maildns.records import rrset
 from mailwright.model import providers as model
 from mailwright.model.secrets import GivenSecrets
@@ -273,7 +273,7 @@ def test_a_class_that_is_not_there_is_one_line_with_the_way_out(provider, said):
 
 
 def test_without_octodns_the_fleet_file_still_loads_and_its_use_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(sys.modules, "maildns.octodns_adapter", None)
+    monkeypatch.setitem(sys.modules, "maildns.providers.octodns_adapter", None)
     where = model.Octodns(
         type="octodns", provider="octodns_gandi.GandiProvider", secrets={"token": "dns/gandi"}
     )

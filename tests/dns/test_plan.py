@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.dkim import DkimKey
 from maildns.errors import RecordError
-from maildns.guards import Limits
-from maildns.ownership import LABEL, mark, read_markers
-from maildns.plan import ZonePlan, applied, plan_zone
+from maildns.planning.guards import Limits
+from maildns.planning.ownership import LABEL, mark, read_markers
+from maildns.planning.plan import ZonePlan, applied, plan_zone
+from maildns.policy.dkim import DkimKey
 from maildns.provider import Snapshot
 from maildns.records import Entry, RRset, collect, rrset
 

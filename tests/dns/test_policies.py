@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from maildns.dkim import DkimKey, is_live_key, selector_name
-from maildns.dmarc import Dmarc, is_dmarc
 from maildns.errors import RecordError
-from maildns.hosts import mx, null_mx, pointer, reverse_name
-from maildns.spf import NOBODY, Spf, is_spf
+from maildns.policy.dkim import DkimKey, is_live_key, selector_name
+from maildns.policy.dmarc import Dmarc, is_dmarc
+from maildns.policy.hosts import mx, null_mx, pointer, reverse_name
+from maildns.policy.spf import NOBODY, Spf, is_spf
 
 
 class NoDns:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import checkdmarc.bimi
 import pytest
 
-from maildns.autoconfig import NOT_OFFERED, SERVICES, services
-from maildns.bimi import Bimi, too_weak
-from maildns.caa import Caa, Issuer, parse_caa
-from maildns.dmarc import STAGES, Dmarc
 from maildns.errors import RecordError
-from maildns.guards import Limits, Refusal, refusals, unannounced
-from maildns.hosts import alias
-from maildns.order import announces
+from maildns.planning.guards import Limits, Refusal, refusals, unannounced
+from maildns.planning.order import announces
+from maildns.policy.autoconfig import NOT_OFFERED, SERVICES, services
+from maildns.policy.bimi import Bimi, too_weak
+from maildns.policy.caa import Caa, Issuer, parse_caa
+from maildns.policy.dmarc import STAGES, Dmarc
+from maildns.policy.hosts import alias
 from maildns.provider import Change
 from maildns.records import canonical_value, rrset
 

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from maildns.errors import RecordError
-from maildns.mta_sts import MtaSts, is_mta_sts, policy_host, policy_id
+from maildns.policy.mta_sts import MtaSts, is_mta_sts, policy_host, policy_id
+from maildns.policy.tls_rpt import TlsRpt
+from maildns.policy.tlsa import Tlsa, tlsa_name
 from maildns.records import canonical_value
-from maildns.tls_rpt import TlsRpt
-from maildns.tlsa import Tlsa, tlsa_name
 
 POLICY = MtaSts("enforce", ("mx1.example.org.", "mx2.example.net."), 604800)
 

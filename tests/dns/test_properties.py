@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from maildns.errors import RecordError
 from maildns.names import shared
-from maildns.ownership import is_marker_name, read_markers
-from maildns.plan import applied, plan_zone
-from maildns.planfile import Choices, digest, read_choices, to_json
+from maildns.planning.ownership import is_marker_name, read_markers
+from maildns.planning.plan import applied, plan_zone
+from maildns.planning.planfile import Choices, digest, read_choices, to_json
 from maildns.provider import Snapshot
 from maildns.records import (
     RRset,

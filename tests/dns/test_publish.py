@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from maildns.rfc2136 import Rfc2136
+from maildns.providers.rfc2136 import Rfc2136
 from mailwright.command import dns as command
 from mailwright.command import dns_check
 from mailwright.command.main import run

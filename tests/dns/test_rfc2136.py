@@ -14,11 +14,11 @@ import dns.xfr
 import dns.zone
 import pytest
 
-from maildns import transfer
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
 from maildns.provider import Change, ConflictError, ProviderError
+from maildns.providers import transfer
+from maildns.providers.rfc2136 import Rfc2136
 from maildns.records import rrset
-from maildns.rfc2136 import Rfc2136
 
 
 @pytest.fixture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from maildns.errors import RecordError
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
 from maildns.provider import Change, ProviderError
+from maildns.providers.route53 import Route53
 from maildns.records import RRset, rrset
-from maildns.route53 import Route53
 from tests.dns.route53 import CHANGE, LIST, an_a, apply, planned, simple
 
 pytestmark = pytest.mark.usefixtures("hurried")

@@ -10,11 +10,11 @@ import pytest
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.route53.models import route53_backends
 
-from maildns.ownership import is_marker_name
-from maildns.plan import ZonePlan, plan_zone
+from maildns.planning.ownership import is_marker_name
+from maildns.planning.plan import ZonePlan, plan_zone
 from maildns.provider import ProviderError
+from maildns.providers.route53 import Route53
 from maildns.records import RRset, rrset
-from maildns.route53 import Route53
 from mailwright.command import dns as command
 from mailwright.command.main import run
 from mailwright.model.load import load_site

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maildns.policy.spf import LookupFailedError, Result, SpfSyntaxError, StaticLookup, check_host, parse
+from maildns.policy.spf.count import count_lookups
 from maildns.records import to_rdata
-from maildns.spf import LookupFailedError, Result, SpfSyntaxError, StaticLookup, check_host, parse
-from maildns.spf.count import count_lookups
 from tests.dns.spf_corpus import CASES, CLIENT, Case, at_org, many, ours, records, terms
 from tests.dns.spf_pyspf import ask
 

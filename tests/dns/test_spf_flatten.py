@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maildns.errors import RecordError
-from maildns.spf import LookupFailedError, Result, Spf, SpfSyntaxError, StaticLookup, check_host
-from maildns.spf.flatten import (
+from maildns.policy.spf import LookupFailedError, Result, Spf, SpfSyntaxError, StaticLookup, check_host
+from maildns.policy.spf.flatten import (
     BUDGET,
     Flattened,
     collapsed,

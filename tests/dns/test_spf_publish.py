@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from maildns.spf import is_spf
+from maildns.policy.spf import is_spf
 from tests.dns.test_publish import fleet as published_fleet
 from tests.dns.test_publish import values
 

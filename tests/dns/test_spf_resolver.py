@@ -8,8 +8,8 @@ import dns.nameserver
 import dns.resolver
 import pytest
 
-from maildns.spf import LookupFailedError, Result, check_host
-from maildns.spf.resolver import ResolverLookup
+from maildns.policy.spf import LookupFailedError, Result, check_host
+from maildns.policy.spf.resolver import ResolverLookup
 from tests.dns.server import free_port
 
 ZONE = "plain0.example."

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from maildns.planning.stages import Stage, stages
 from maildns.provider import Change
 from maildns.records import rrset
-from maildns.stages import Stage, stages
 
 HOST, POST, BACK = "host.example.", "post.example.", "2.0.192.in-addr.arpa."
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.check import State
+from maildns.judging.check import State
 from mailwright.dnscheck import check_site
 
 

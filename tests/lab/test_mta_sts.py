@@ -2,7 +2,7 @@
 
 import pytest
 
-from maildns.mta_sts import PATH, MtaSts, policy_host, policy_id
+from maildns.policy.mta_sts import PATH, MtaSts, policy_host, policy_id
 from mailwright.lab.keys import ca_file
 from mailwright.lab.shell import wait_until
 

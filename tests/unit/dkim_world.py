@@ -8,7 +8,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 from maildns.rotation import Sight, State, Timing
-from mailwright.dkim import Rotation
+from mailwright.dkim.rotation import Rotation
 from mailwright.model.fleet import Fleet
 from mailwright.model.keyring import Keyring, folded
 

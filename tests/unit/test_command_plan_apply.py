@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from maildns.plan import Conflict, ZonePlan
+from maildns.planning.plan import Conflict, ZonePlan
 from maildns.provider import Change
 from maildns.records import RRset
 from mailwright.command import apply as apply_module

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from maildns.rotation import State
-from mailwright.dkim import Rotation
+from mailwright.dkim.rotation import Rotation
 from tests.unit.dkim_world import DOMAIN, HOSTS, World, fleet
 
 KILLS = st.none() | st.integers(1, 30)

@@ -6,8 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from maildns.mta_sts import MtaSts
-from maildns.tlsa import Tlsa
+from maildns.policy.mta_sts import MtaSts
+from maildns.policy.tlsa import Tlsa
 from mailwright.model.errors import DnsError, SecretError
 from mailwright.model.fleet import Fleet
 from mailwright.model.needs import Certificate, Needs

@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maildns.cloudflare import Cloudflare
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
+from maildns.providers.cloudflare import Cloudflare
 from maildns.records import RRset, rrset
 
 ZONES = 1000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.cloudflare import Cloudflare
+from maildns.providers.cloudflare import Cloudflare
 from mailwright.model import providers as model
 from mailwright.model.load import load_site
 from mailwright.model.role import Role, Settings

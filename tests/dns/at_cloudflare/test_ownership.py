@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
 from maildns.records import rrset
 from tests.dns.at_cloudflare.zone import SPF, ZONE, A, comments, make, plan, publish
 from tests.dns.cloudflare import add

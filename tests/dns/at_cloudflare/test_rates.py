@@ -8,8 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from maildns.cloudflare.pace import RESERVE, Pace, retry_after
 from maildns.provider import ConflictError, ProviderError
+from maildns.providers.cloudflare.pace import RESERVE, Pace, retry_after
 from tests.dns.at_cloudflare.zone import ZONE, A, comments, make, plan, publish
 from tests.dns.cloudflare import add
 from tests.dns.cloudflare_fake.server import REQUESTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from maildns.cloudflare.codec import fields_of, value_of
 from maildns.provider import ProviderError
+from maildns.providers.cloudflare.codec import fields_of, value_of
 from maildns.records import rrset
 from tests.dns.at_cloudflare.zone import SPF, ZONE, A, make, publish
 from tests.dns.cloudflare import add, delete

@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from maildns.cloudflare.writes import Limits, operations
-from maildns.ownership import is_marker_name
-from maildns.plan import plan_zone
+from maildns.planning.ownership import is_marker_name
+from maildns.planning.plan import plan_zone
 from maildns.provider import Change, ConflictError, ProviderError
+from maildns.providers.cloudflare.writes import Limits, operations
 from maildns.records import rrset
 from tests.dns.at_cloudflare.zone import SPF, ZONE, A, comments, make, plan, publish
 from tests.dns.cloudflare import add, delete

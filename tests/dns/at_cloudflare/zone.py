@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from maildns.cloudflare import Cloudflare
-from maildns.plan import plan_zone
+from maildns.planning.plan import plan_zone
+from maildns.providers.cloudflare import Cloudflare
 from maildns.records import rrset
 
 ZONE = "cf.example."

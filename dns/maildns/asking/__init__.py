@@ -1,0 +1,1 @@
+"""Questions to the world: authoritative servers, HTTPS and STARTTLS services."""

@@ -1,0 +1,59 @@
+"""The certificates that a mail server shows after STARTTLS (RFC 3207), whatever they are worth."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import ssl
+from typing import Any
+
+from maildns.asking.dial import Dial, UnreachedError, WrongError
+
+PORT = 25
+
+
+def served_chain(host: str, address: str, helo: str, dial: Dial) -> tuple[bytes, ...]:
+    """The certificates in DER, the server's own first.
+
+    `host` is the MX's name without a final dot: it goes into the handshake (RFC 7672 section 8.1).
+
+    Raises:
+        UnreachedError: no connection, no greeting, or it fell silent.
+        WrongError: it offers no STARTTLS, or the handshake fails.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False  # what the certificate is worth, TLSA says
+    context.verify_mode = ssl.CERT_NONE
+    where = f"{host} ({address}) port {PORT}"
+    try:
+        with _Smtp(host, address, helo, dial) as session:
+            session.starttls(context=context)
+            return _chain(session.sock)
+    except smtplib.SMTPNotSupportedError:
+        raise WrongError(f"{where} offers no STARTTLS") from None
+    except ssl.SSLError as error:
+        raise WrongError(f"{where}: the TLS handshake fails: {error.reason or error}") from None
+    except smtplib.SMTPServerDisconnected:
+        raise UnreachedError(f"{where} closes the connection") from None
+    except smtplib.SMTPResponseException as error:
+        raise UnreachedError(f"{where} answers {error.smtp_code}") from None
+    except OSError as error:
+        raise UnreachedError(f"{where}: {error.strerror or error}") from None
+
+
+class _Smtp(smtplib.SMTP):
+    """A session with an address; the name is for the handshake."""
+
+    def __init__(self, host: str, address: str, helo: str, dial: Dial) -> None:
+        self._address, self._dial = address, dial
+        super().__init__(host, PORT, local_hostname=helo)
+
+    def _get_socket(self, *_: object) -> socket.socket:  # what smtplib.SMTP_SSL overrides as well
+        return self._dial(self._address, PORT)
+
+
+def _chain(line: Any) -> tuple[bytes, ...]:  # noqa: ANN401 - two generations of Python's ssl
+    if hasattr(line, "get_unverified_chain"):  # Python 3.13
+        return tuple(line.get_unverified_chain())
+    certificates = line._sslobj.get_unverified_chain() or ()  # noqa: SLF001 - there from 3.10 on, unofficially
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in certificates)

@@ -1,0 +1,1 @@
+"""What answers mean: verdicts and lints. Nothing here asks."""

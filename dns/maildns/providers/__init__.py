@@ -1,0 +1,1 @@
+"""Places that hold zones, each behind `maildns.provider.Provider`; and zones as files."""

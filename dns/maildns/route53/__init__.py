@@ -1,5 +1,0 @@
-"""The provider for hosted zones of Amazon Route 53, through boto3."""
-
-from maildns.route53.provider import Route53
-
-__all__ = ["Route53"]

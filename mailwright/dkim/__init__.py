@@ -1,0 +1,1 @@
+"""DKIM keys for life: rotation, emergency and outlook, over the state machine of `maildns.rotation`."""
