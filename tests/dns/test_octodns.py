@@ -248,7 +248,7 @@ def test_octodns_says_nothing_on_standard_error_unless_somebody_listens():
     """Python prints warnings of loggers that nobody has set up."""
     code = (
         f"import sys; sys.path[:0] = {[p for p in sys.path if p]!r}\n"
-        "from tests.dns import test_octodns as t; from maildns import octodns_adapter as o\n"
+        "from tests.dns import test_octodns as t; from maildns.providers import octodns_adapter as o\n"
         "o.provider_class = lambda _: t.Stub\n"
         "odd = {'type': 'MX', 'ttl': 1, 'value': {'preference': 1, 'exchange': 'y'}}\n"
         "t.Stub.zones = {t.ZONE: [('x', odd)]}\n"
