@@ -1,5 +1,7 @@
 """`pytest tests/lab --prove`: run what is marked `proof`, and say each sentence once it is proved.
 
+What is marked `slow` as well is left to `make test`.
+
 A test says what it proves, `@pytest.mark.proof("a sentence")`, and may show what it saw with the fixture
 `evidence`. Tests of one sentence (one for each machine, say) are one line. `make lab` ends with this.
 """
@@ -22,6 +24,7 @@ def pytest_addoption(parser):
 @pytest.hookimpl(trylast=True)  # after pytest's own reporter is there to be replaced
 def pytest_configure(config):
     config.addinivalue_line("markers", "proof(sentence): what `make lab` may say once the test has passed")
+    config.addinivalue_line("markers", "slow: takes minutes; `make test` has the time")
     if config.getoption("--prove"):
         config.pluginmanager.unregister(name="terminalreporter")
         config.pluginmanager.register(Proofs())
@@ -29,7 +32,7 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if config.getoption("--prove"):
-        chosen = [item for item in items if item.get_closest_marker("proof")]
+        chosen = [i for i in items if i.get_closest_marker("proof") and not i.get_closest_marker("slow")]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
 
