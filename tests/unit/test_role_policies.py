@@ -58,6 +58,13 @@ def test_only_https_is_open_and_nobody_is_logged(plan, content_of):
     assert "access_log off;" in config
 
 
+def test_no_name_but_ours_gets_a_page(plan, content_of):
+    config = content_of(plan(), policies.CONFIG)
+    nobody = config.partition("server_name _;")[2].partition("}")[0]  # a default server has nginx's own pages
+    assert "ssl_reject_handshake on;" in nobody
+    assert "return 421;" in nobody
+
+
 def test_a_machine_without_ipv6_listens_on_ipv4(plan, content_of):
     assert "[::]" not in content_of(plan(ipv6=None), policies.CONFIG)
 
