@@ -114,7 +114,8 @@ class Ring:
         """
         found = next((k for k in self.keys if k.selector == selector), None)
         if found is None:
-            raise RotationError(f"there is no key {selector}")
+            there = ", ".join(k.selector for k in self.keys) or "none"
+            raise RotationError(f"there is no key {selector}; there are {there}")
         return found
 
     def of(self, algorithm: str, *states: State) -> tuple[Key, ...]:

@@ -9,10 +9,10 @@ import typer
 from rich.console import Console
 from rich.status import Status
 
-from mailwright.command.console import note, problem, say
+from mailwright.command.console import Limit, commands, note, problem, say
 from mailwright.command.hosts import MachinePlan, MachineResult, Run, note_result, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
-from mailwright.command.plan import Limit, WithDns, shim_of, show
+from mailwright.command.plan import WithDns, shim_of, show
 from mailwright.converge.events import Event
 from mailwright.dkim.effects import SIGNS
 from mailwright.dkim.world import refuse_unseen
@@ -21,7 +21,7 @@ from mailwright.model.select import select
 from mailwright.model.site import Site
 from mailwright.publish import Plans, apply_plans, plan_site, without_removals
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = commands()
 
 
 @app.command()
@@ -36,7 +36,11 @@ def apply(
     What the DNS gains comes before the machines: none may sign with a key or greet with a name that the
     world cannot look up, and every authoritative server must show a key before hosts change how they sign.
     What it loses goes after them, and what it announces of them (a first TLSA record, an MTA-STS policy)
-    comes after them. Exit status: 0 done or nothing to do, 1 a machine or a zone failed.
+    comes after them.
+
+        mailwright apply inventory/prod.yaml --limit sending
+
+    Exit status: 0 done or nothing to do, 1 a machine or a zone failed.
     """
     site = open_site(inventory)
     names = [machine.name for machine in select(site.fleet, limit or [])]
@@ -65,7 +69,7 @@ def apply(
 def _agreed(plans: Sequence[MachinePlan], zones: Plans | None, *, yes: bool) -> bool:
     """Whether there is something to do that may be done and that the operator wants."""
     if zones and zones.blocked:
-        raise DnsError("the DNS plan has conflicts or refusals; nothing was done")
+        raise DnsError("the DNS plan has conflicts, refusals or unread zones; nothing was done")
     if all(plan.problem for plan in plans):
         return False
     if not any(plan.changes for plan in plans) and not (zones and zones.changed):

@@ -7,12 +7,33 @@ Lines are never wrapped: they are read by `grep` as often as by people.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
+AsJson = Annotated[bool, typer.Option("--json", help="For programs, on standard output.")]
+
+Limit = Annotated[
+    list[str] | None,
+    typer.Option("--limit", metavar="NAME", help="A machine, role or label; repeatable."),
+]
+
 _OUT = Console(highlight=False, markup=False, soft_wrap=True)
 _ERR = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+
+
+def commands(summary: str | None = None, **more: Any) -> typer.Typer:  # noqa: ANN401 - Typer's own
+    """A `Typer` whose help fills the terminal's width; with `summary`, one that has subcommands."""
+    return typer.Typer(
+        help=summary,
+        no_args_is_help=summary is not None,
+        add_completion=False,  # it would show with each subcommand, and work for none
+        pretty_exceptions_enable=False,
+        rich_markup_mode="markdown",
+        **more,
+    )
 
 
 def say(text: str = "", style: str | None = None) -> None:

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from maildns.judging.check import State as Verdict
-from mailwright.command.console import columns, note, problem, say
+from mailwright.command.console import AsJson, columns, commands, note, problem, say
 from mailwright.command.dkim_hosts import Hosts
 from mailwright.command.dkim_report import Report, report
 from mailwright.command.inventory import Inventory, open_site, repository
@@ -30,11 +30,7 @@ from mailwright.model.secrets_store import locate
 from mailwright.model.site import Site
 from mailwright.publish import as_dns_error
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    help="Exchange DKIM keys: no message is signed with a key that the world cannot see.",
-)
+app = commands("Exchange DKIM keys: no message is signed with a key that the world cannot see.")
 
 RETRY = 30
 """Seconds after which `--wait` looks again at what other things than time stand in the way of."""
@@ -52,7 +48,9 @@ Wait = Annotated[bool, typer.Option("--wait", help="Stay until the old key is re
 Without = Annotated[
     list[str] | None,
     typer.Option(
-        "--without", metavar="HOST", help="A host that is lost: do not wait until it signs with the new key."
+        "--without",
+        metavar="HOST",
+        help="A host that is lost: do not wait until it signs with the new key; repeatable.",
     ),
 ]
 
@@ -62,9 +60,9 @@ def status(
     inventory: Inventory,
     *,
     hosts: Annotated[bool, typer.Option("--hosts/--no-hosts", help="Ask the hosts, too.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Each key: where it is in its life, what is next, whether every server shows it and every host signs.
+    """Show each key: its state, what is next, whether every server shows it and every host signs with it.
 
     Exit status: 0 all is well, 1 a server or a host is not as it should be, 3 one does not answer.
     """
@@ -101,6 +99,8 @@ def rotate(
     remember that it was not there. Then all hosts switch. The old key stays published for as long as mail
     may wait in a queue; then it is revoked, and later deleted. Killed at any point, the same command goes on.
 
+        mailwright dkim rotate inventory/prod.yaml --due
+
     Exit status: 0 done, or nothing to do before a time that is printed; 1 something stands in the way.
     """
     if not (due or everything or domain) or (everything and (due or domain)):
@@ -121,8 +121,8 @@ def rotate(
 @app.command()
 def retire(
     inventory: Inventory,
-    domain: Annotated[str, typer.Argument(metavar="DOMAIN")],
-    selector: Annotated[str, typer.Argument(metavar="SELECTOR")],
+    domain: Annotated[str, typer.Argument(metavar="DOMAIN", help="The domain that it signs for.")],
+    selector: Annotated[str, typer.Argument(metavar="SELECTOR", help="As `dkim status` shows it.")],
     *,
     now: Annotated[
         bool, typer.Option("--now", help="It is in wrong hands: do not hold it for mail on its way.")
@@ -130,11 +130,15 @@ def retire(
     wait: Wait = False,
     without: Without = None,
 ) -> None:
-    """Get rid of one key. With --now it is an emergency.
+    """Get rid of one key; with --now at once, because it is in wrong hands.
 
     A key that signs is exchanged first: for a standby key at once, else for a new one as soon as nobody can
     remember that it was not there. With --now the old key is revoked in the moment in which no host
     signs with it any more; mail still on its way then fails verification.
+
+        mailwright dkim retire inventory/prod.yaml brightpost.example r2026 --now --wait
+
+    Exit status: 0 done, or nothing to do before a time that is printed; 1 something stands in the way.
     """
 
     def begin(rotation: Rotation) -> None:

@@ -41,15 +41,22 @@ def check(
     watch: Annotated[
         bool, typer.Option("--watch", help="Ask again and again, and show what changed; ctrl-C ends it.")
     ] = False,
-    every: Annotated[float, typer.Option(min=1, metavar="SECONDS", help="Between two rounds.")] = 60.0,
+    every: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Between two rounds of --watch.")
+    ] = 60.0,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Machine-readable; with --watch one verdict a line.")
+        bool,
+        typer.Option("--json", help="For programs, on standard output; with --watch one verdict a line."),
     ] = False,
 ) -> None:
-    """Judge what the world sees. Exit status: 0 all is well, 1 a fault, 3 no fault but not all is known.
+    """Judge what the world sees of the fleet, and change nothing.
 
     Every authoritative server is asked directly; policies are fetched as senders fetch them, and
-    certificates looked at where they are served. Nothing is changed anywhere, so it can run from a timer.
+    certificates looked at where they are served. It can run from a timer.
+
+        mailwright dns check inventory/prod.yaml --only mx1 --only tlsa
+
+    Exit status: 0 all is well, 1 a fault or an error, 3 no fault but not all is known.
     """
     if watch:
         raise typer.Exit(_watch(inventory, only or (), every, as_json=as_json))

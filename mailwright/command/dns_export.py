@@ -48,7 +48,7 @@ def export(
     ] = None,
     serial: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of the SOA, with --ns.")] = 1,
 ) -> None:
-    """Write what each zone should hold, to be published by hand. Exit status: 0 or 1.
+    """Write what each zone should hold, to be published by hand.
 
     A master file (RFC 1035) has a comment before each record that says why it is there. It is part of a zone:
     `$INCLUDE` it, or paste it where your provider imports zone files. With --ns it is a whole zone that a
@@ -58,6 +58,8 @@ def export(
         mailwright dns export inventory/prod.yaml --zone brightpost.example
 
         mailwright dns export inventory/prod.yaml --out zones --ns ns1.example.net --ns ns2.example.net
+
+    Exit status: 0 written, 1 an error.
     """
     site = open_site(inventory)
     with as_dns_error():

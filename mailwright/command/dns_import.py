@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 from ruamel.yaml import YAML
 
+from maildns.errors import MaildnsError
 from maildns.providers.axfr import TsigKey, read_axfr
 from maildns.providers.masterfile import read_zone
 from maildns.records import RRset, canonical_name
@@ -34,7 +35,7 @@ Fleet = Annotated[
 
 
 def import_(
-    zones: Annotated[list[str], typer.Argument(metavar="ZONE...", help="The zones, reverse zones too.")],
+    zones: Annotated[list[str], typer.Argument(metavar="ZONE", help="The zones, reverse zones too.")],
     *,
     file: Annotated[
         list[Path] | None, typer.Option("--file", metavar="FILE", help="A master file; repeatable.")
@@ -55,10 +56,10 @@ def import_(
     ] = None,
     fleet: Fleet = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Machine-readable, every record with its fate.")
+        bool, typer.Option("--json", help="For programs, on standard output: every record with its fate.")
     ] = False,
 ) -> None:
-    """Turn zones into a part of a fleet file. Exit status: 0, 3 where not all was understood, 1 an error.
+    """Turn zones that exist already into a part of a fleet file.
 
     The part goes to standard output: the domains with what their mail policies say, and the machines that
     take or send mail. Standard error accounts for every record: what the fleet will publish otherwise, what
@@ -67,10 +68,12 @@ def import_(
 
         mailwright dns import brightpost.example --file brightpost.zone > fleet.yaml
 
-        mailwright dns import brightpost.example 100.51.198.in-addr.arpa --server 192.0.2.53
-        --key-name mailwright. --key tsig/primary --fleet inventory/prod.yaml
+        mailwright dns import brightpost.example --provider primary --fleet inventory/prod.yaml
 
-    Without --fleet, the secret comes from the environment: tsig/primary is MAILWRIGHT_SECRET_TSIG_PRIMARY.
+    Without --fleet, the secret of `--key tsig/primary` comes from the environment:
+    MAILWRIGHT_SECRET_TSIG_PRIMARY.
+
+    Exit status: 0 all was understood, 1 an error, 3 something was not understood.
     """
     if [bool(file), bool(server), bool(provider)].count(True) != 1:
         raise DnsError("say where the zones are: one of --file, --server and --provider")
@@ -99,7 +102,10 @@ def _from_files(files: list[Path], zones: list[str]) -> Iterator[RRset]:
             text = file.read_text(encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise DnsError(f"{file}: {error.strerror}") from None
-        yield from read_zone(text, zones[min(place, len(zones) - 1)])
+        try:
+            yield from read_zone(text, zones[min(place, len(zones) - 1)])
+        except MaildnsError as error:
+            raise DnsError(f"{file}: {error}") from None
 
 
 def _through(provider: str, fleet: Path | None, zones: list[str]) -> Iterator[RRset]:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from maildns.judging.lint import Finding
-from mailwright.command.console import columns, say
+from mailwright.command.console import AsJson, columns, say
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.dnsplan import Plans
 from mailwright.lint import lint_published, lint_wanted
@@ -29,11 +29,15 @@ def lint(
             help="Read the zones too: keys nobody signs with, others' records, lookups behind includes.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Say what the RFCs allow and mail suffers from. Exit status: 0 nothing found, 1 something or an error.
+    """Say what may be published and had better not: what the RFCs allow and mail suffers from.
 
     A lint that is meant so is accepted by its name: `accept: [NAME]` at the domain, or under `dns`.
+
+        mailwright dns lint inventory/prod.yaml --online
+
+    Exit status: 0 nothing found, 1 something found or an error.
     """
     site = open_site(inventory)
     today = datetime.now(UTC).date()

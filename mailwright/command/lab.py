@@ -13,7 +13,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 
-from mailwright.command.console import note, say
+from mailwright.command.console import AsJson, commands, note, say
 from mailwright.lab import images, remains
 from mailwright.lab.derive import write_fleet
 from mailwright.lab.lab import Lab
@@ -22,17 +22,17 @@ from mailwright.lab.progress import Progress
 from mailwright.model.errors import LabError
 from mailwright.model.fleet import Lab as LabSection
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Run a fleet on this machine: real Debian, systemd, sshd and nftables in containers on a bridge of "
-    "their own, beside a name server, a mailbox provider and a stranger. Needs root.",
+app = commands(
+    "Run a real fleet on this machine, in containers.\n\n"
+    "Debian, systemd, sshd and nftables on a bridge of their own, beside a name server, a mailbox provider "
+    "and a stranger. Needs root. Exit status: 0 done, 1 an error."
 )
 
 Fleet = Annotated[
     Path,
     typer.Option("--fleet", metavar="FILE", help="A fleet file with a `lab` section, or its pyinfra shim."),
 ]
-Names = Annotated[list[str], typer.Argument(metavar="HOST...", help="Hosts of the lab.")]
+Names = Annotated[list[str], typer.Argument(metavar="HOST", help="Hosts of the lab.")]
 DEFAULT = Path("inventory/lab.yaml")
 
 
@@ -71,9 +71,7 @@ def destroy(
 
 
 @app.command()
-def status(
-    fleet: Fleet = DEFAULT, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
-) -> None:
+def status(fleet: Fleet = DEFAULT, as_json: AsJson = False) -> None:
     """Show the hosts: whether they run, and whether they let root in over SSH."""
     require_root()
     lab = Lab.open(fleet)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mailwright.command.console import note, problem, say
+from mailwright.command.console import commands, note, problem, say
 from mailwright.model.errors import MailwrightError
 
 COMMANDS = {
@@ -54,7 +54,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-app = typer.Typer(cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = commands(cls=_Commands)
 
 
 @app.callback()
@@ -65,8 +65,16 @@ def _root(
 ) -> None:
     """Turn bare Debian machines into a mail-sending fleet, and prove it.
 
-    Exit status: 0 done or nothing to do, 1 an error, 2 `plan` found something to do.
+    `mailwright COMMAND --help` explains each. Begin with `secrets init`, then `plan`, `apply` and `verify`.
+
+    Exit status: 0 done or nothing to do, 1 an error or a fault, 2 a plan has changes, 3 not all is known.
     """
+
+
+def _path(error: typer.TyperException) -> str:
+    """The subcommand that was called wrongly, whose help is the one to read."""
+    context = getattr(error, "ctx", None)
+    return context.command_path if context else "mailwright"
 
 
 def main() -> None:
@@ -84,7 +92,7 @@ def run(arguments: Sequence[str]) -> int:
     except typer.TyperException as error:
         # Wrong usage. Not status 2, which says that there are changes.
         if message := error.format_message():  # none where help is shown instead
-            problem(f"{message} (mailwright --help)")
+            problem(f"{message} ({_path(error)} --help)")
         return 1
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
-from maildns.planning.planfile import as_data
-from mailwright.command.console import note, problem, say
+from mailwright.command.console import AsJson, Limit, commands, note, problem, say
+from mailwright.command.dnsjson import plans_data
 from mailwright.command.dnsview import show_plans
 from mailwright.command.hosts import MachinePlan, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
@@ -20,12 +20,11 @@ from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
 from mailwright.publish import Plans, plan_site
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = commands()
 
 CHANGES = 2
 """Exit status when something would change."""
 
-Limit = Annotated[list[str] | None, typer.Option(help="A machine, role or label. May be repeated.")]
 WithDns = Annotated[bool, typer.Option("--dns/--no-dns", help="The fleet's zones, too.")]
 
 
@@ -34,11 +33,13 @@ def plan(
     inventory: Inventory,
     limit: Limit = None,
     dns: WithDns = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Machine-readable, on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> int:
     """Show what would change, with diffs, and change nothing.
 
-    Exit status: 0 nothing to do, 2 changes, 1 a machine or a zone cannot be planned.
+        mailwright plan inventory/prod.yaml --limit out1
+
+    Exit status: 0 nothing to do, 1 a machine or a zone cannot be planned, 2 there are changes.
     """
     site = open_site(inventory)
     names = [machine.name for machine in select(site.fleet, limit or [])]
@@ -107,4 +108,7 @@ def _as_data(machines: Sequence[MachinePlan], zones: Plans | None) -> dict[str, 
         }
         for machine in machines
     ]
-    return {"machines": hosts, "zones": [as_data(zone) for zone in zones.zones] if zones else None}
+    if zones is None:
+        return {"machines": hosts, "zones": None, "unread": [], "refusals": []}
+    dns = plans_data(zones)
+    return {"machines": hosts} | {key: dns[key] for key in ("zones", "unread", "refusals")}

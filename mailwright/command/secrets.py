@@ -21,7 +21,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from mailwright.command.console import columns, note, problem, say
+from mailwright.command.console import columns, commands, note, problem, say
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.model import yamlfile
 from mailwright.model.document import display
@@ -32,9 +32,11 @@ from mailwright.model.secrets_file import Content, Vault, normalised
 from mailwright.model.secrets_store import Required, check_name, initialise, locate, required, variable
 from mailwright.model.site import Site
 
-app = typer.Typer(
-    no_args_is_help=True, pretty_exceptions_enable=False, help="Make, set, edit and list the fleet's secrets."
-)
+app = commands("Make, set, edit and list the fleet's secrets.")
+
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="As `secrets list` shows it, for instance tsig/primary.")
+]
 
 _ADVICE = """\
 # The secrets of a fleet. Save and leave the editor, and they are encrypted again; no copy is kept.
@@ -50,11 +52,20 @@ def init(
         list[str] | None,
         typer.Option(
             "--recipient",
-            help="Somebody else who may open the file: age1... or an SSH public key. Repeatable.",
+            metavar="KEY",
+            help="Somebody else who may open the file: age1... or an SSH public key; repeatable.",
         ),
     ] = None,
 ) -> None:
-    """Make what is missing (identity, file, keys, passwords); what is there stays."""
+    """Make what is missing (identity, file, keys, passwords); what is there stays.
+
+    What only you can know is listed with the command that sets it. Run it again after adding a domain or a
+    sender.
+
+        mailwright secrets init inventory/prod.yaml
+
+    Exit status: 0 done, 1 an error.
+    """
     site, vault = _open(inventory)
     done = initialise(
         site.fleet,
@@ -82,8 +93,13 @@ def init(
 
 
 @app.command("set")
-def set_(inventory: Inventory, name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
-    """Set one secret: the value is asked for, or read from standard input if that is no terminal."""
+def set_(inventory: Inventory, name: Name) -> None:
+    """Set one secret: the value is asked for, or read from standard input if that is no terminal.
+
+        mailwright secrets set inventory/prod.yaml certificate/smtp/privkey < smtp.key
+
+    Exit status: 0 done, 1 an error.
+    """
     _, vault = _open(inventory)
     check_name(name)
     vault.read()  # before anybody types
@@ -98,7 +114,10 @@ def set_(inventory: Inventory, name: Annotated[str, typer.Argument(metavar="NAME
 
 @app.command()
 def edit(inventory: Inventory) -> None:
-    """Open the whole file in $EDITOR: also to remove secrets and recipients, or to look."""
+    """Open the whole file in `$EDITOR`: also to remove secrets and recipients, or to look.
+
+    Exit status: 0 done, 1 an error; the file is then as it was.
+    """
     _, vault = _open(inventory)
     vault.read()  # else a missing file would be made
     with vault.changing() as content, _private_file(_ADVICE + _as_yaml(content)) as file:
@@ -107,10 +126,7 @@ def edit(inventory: Inventory) -> None:
         content.recipients[:], content.secrets = changed.recipients, changed.secrets
     for name in sorted(before.secrets.keys() | content.secrets.keys()):
         if before.secrets.get(name) != content.secrets.get(name):
-            verb = (
-                "set" if name not in before.secrets else "replaced" if name in content.secrets else "removed"
-            )
-            say(f"{verb} {name}")
+            say(f"{_verb(name, before, content)} {name}")
     for one in sorted(set(before.recipients) ^ set(content.recipients)):
         say(f"{'removed' if one in before.recipients else 'added'} recipient {one}")
     if before == content:
@@ -125,7 +141,10 @@ def _verb(name: str, before: Content, after: Content) -> str:
 
 @app.command("list")
 def list_(inventory: Inventory) -> None:
-    """Name the secrets that are there, and those that this fleet lacks. Never shows a value."""
+    """Name the secrets that are there, and those that this fleet lacks. Never shows a value.
+
+    Exit status: 0 listed, whether or not some are missing; 1 an error.
+    """
     site, vault = _open(inventory)
     wanted = {one.name: one for one in required(site.fleet, site.roles, site.keyring)}
     there = vault.read().secrets

@@ -9,13 +9,14 @@ import pytest
 import typer
 from rich.console import Console
 
+from mailwright.command.console import Limit, commands
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
 from mailwright.verify.plugin import UNKNOWN
 from mailwright.verify.reporter import Reporter
 
-app = typer.Typer(pretty_exceptions_enable=False)
+app = commands()
 
 _SUITES = Path("tests", "hosts")
 
@@ -23,13 +24,15 @@ _SUITES = Path("tests", "hosts")
 @app.command()
 def verify(
     inventory: Inventory,
-    limit: Annotated[
-        list[str] | None, typer.Option(help="A machine, role or label. May be repeated.")
-    ] = None,
+    limit: Limit = None,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, too.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="A line for every check.")] = False,
 ) -> int:
-    """Check that machines are what their roles say: packages, files, units, sockets, behaviour.
+    """Check that machines are what their roles say, and change nothing.
+
+    Packages, users, files, units, sockets, certificates and behaviour, over one SSH connection a machine.
+
+        mailwright verify inventory/prod.yaml --limit out1 --verbose
 
     Exit status: 0 all is well, 1 something is not, 3 a machine did not answer and nothing else is wrong.
     """

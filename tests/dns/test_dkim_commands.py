@@ -241,6 +241,73 @@ def test_a_record_of_somebody_else_at_a_selector_is_not_overwritten(fleet):
     assert fleet.states == {"r1": "signing", "e1": "signing", f"{R2}b": "published"}
 
 
+def test_a_wildcard_of_somebody_s_does_not_take_every_selector(fleet):
+    fleet.knot.target(f"{DOMAIN}.").foreign(f'*.{DOMAIN}. 7200 TXT "v=spf1 -all"')
+    fleet.knot.target(f"{DOMAIN}.").foreign(f'*._domainkey.{DOMAIN}. 7200 TXT "v=DKIM1; p="')
+    status, said = fleet.dkim("rotate", "--all", "--algorithm", "rsa")
+    assert (status, fleet.states) == (0, {"r1": "signing", "e1": "signing", R2: "published"}), said
+    assert f"{R2}  hosts switch to it from 2027-01-15T10:00:01Z on" in said, "resolvers keep the wildcard's"
+    for seconds in (7201, 6 * DAY, 31 * DAY):
+        fleet.later(seconds)
+        status, said = fleet.dkim("rotate", "--due")
+        assert status == 0, said
+    assert fleet.states == {"r1": "deleted", "e1": "signing", R2: "signing"}
+
+
+def test_hosts_are_given_no_key_that_nobody_has_published(fleet):
+    assert fleet.dkim("rotate", "--all", "--algorithm", "rsa")[0] == 0
+    fleet.edit(
+        "machines:",
+        "  - {name: parcelnote.example, provider: knot, dkim: [{selector: p1, algorithm: rsa}]}\nmachines:",
+    )
+    initialise(load_fleet(fleet.file), fleet.vault.file, fleet.vault.identity)
+    fleet.later(3601)
+    status, said = fleet.dkim("rotate", "--due")
+    assert (status, "world cannot see: p1 of parcelnote.example" in said) == (1, True), said
+    assert fleet.signing == both("r1", "e1")
+    assert fleet.states == {"r1": "signing", "e1": "signing", R2: "switching"}
+
+
+def test_an_emergency_while_hosts_switch_to_the_very_key_goes_on_to_the_next(fleet):
+    fleet.dkim("rotate", "--all", "--algorithm", "rsa")
+    fleet.later(3601)
+    fleet.away("out2")
+    assert fleet.dkim("rotate", "--due")[0] == 1
+    fleet.away()
+    status, said = fleet.dkim("retire", DOMAIN, R2, "--now", "--wait")
+    assert status == 0, said
+    assert fleet.states == {"r1": "revoked", "e1": "signing", R2: "revoked", f"{R2}b": "signing"}
+
+
+def test_one_domain_whose_server_is_silent_does_not_hold_the_others(fleet):
+    fleet.edit(
+        "machines:",
+        "  - {name: away.example, dkim: [{selector: a1, algorithm: rsa}]}\nmachines:",
+    )
+    initialise(load_fleet(fleet.file), fleet.vault.file, fleet.vault.identity)
+    status, said = fleet.dkim("rotate", "--all", "--algorithm", "rsa")
+    assert (status, "away.example: " in said) == (1, True), said
+    assert (fleet.states[R2], "Traceback" in said) == ("published", False), said
+
+
+def test_what_is_revoked_is_not_published_again_by_whoever_has_an_old_keyring(fleet):
+    old = keyring_file(fleet.file), fleet.vault.file
+    fleet.dkim("rotate", "--due")
+    kept = [file.read_bytes() for file in old]
+    fleet.dkim("rotate", "--all", "--algorithm", "rsa")
+    for seconds in (3601, 6 * DAY):
+        fleet.later(seconds)
+        fleet.dkim("rotate", "--due")
+    assert fleet.states["r1"] == "revoked"
+    for file, content in zip(old, kept, strict=True):
+        file.write_bytes(content)
+    zone = f"{DOMAIN}."
+    secrets = GivenSecrets(fleet.vault.read().secrets)
+    wanted = collect(dkim_entries(load_fleet(fleet.file).domains[0], Keyring(), secrets), 3600)
+    plan = plan_zone(fleet.knot.provider().fetch(zone), wanted, "mailwright")
+    assert f"revoked-key=r1._domainkey.{zone}" in {r.flag for r in plan.refusals}
+
+
 def test_status_sees_a_server_that_shows_another_key_and_a_host_that_signs_with_one(fleet):
     fleet.dkim("rotate", "--due")
     assert fleet.dkim("status")[0] == 0
@@ -282,7 +349,7 @@ def test_an_old_key_is_told_of(fleet):
         (("rotate", "--all", "--due"), "say which keys"),
         (("rotate", "--domain", "nobody.example"), "the fleet has no domain nobody.example"),
         (("rotate", "--all", "--without", "out9"), "the fleet has no machine out9"),
-        (("retire", DOMAIN, "r9"), "there is no key r9"),
+        (("retire", DOMAIN, "r9"), "there is no key r9; there are r1, e1"),
     ],
 )
 def test_what_cannot_be_meant_is_one_line(fleet, arguments, said):

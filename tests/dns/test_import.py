@@ -303,10 +303,14 @@ def test_what_only_a_provider_can_express_is_left_to_others():
     [
         ([], "one of --file, --server and --provider"),
         (["--file", "/nonexistent"], "/nonexistent: No such file or directory"),
+        (["--file", __file__], f"{__file__}: not a master file: near line "),
         (["--provider", "x"], "name that with --fleet"),
         (["--server", "127.0.0.1", "--key", "tsig/x"], "--key-name and --key go together"),
         (["--server", "127.0.0.1", "--key", "tsig/x", "--key-name", "k."], "MAILWRIGHT_SECRET_TSIG_X"),
-        (["--server", "127.0.0.1", "--port", "1"], "ConnectionRefusedError"),
+        (
+            ["--server", "127.0.0.1", "--port", "1"],
+            "reading a.example. at 127.0.0.1 port 1: Connection refused",
+        ),
     ],
 )
 def test_an_import_from_nowhere_is_one_line(cli, arguments, said):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from mailwright.command import main, schema
 from mailwright.command.inventory import load_roles
@@ -24,19 +28,55 @@ def test_version(capsys: pytest.CaptureFixture[str]):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["nonsense"], ["schema", "--nonsense"], ["secrets", "set"], ["verify"]]
+    ("arguments", "where"),
+    [
+        (["nonsense"], "mailwright"),
+        (["schema", "--nonsense"], "mailwright schema"),
+        (["secrets", "set"], "mailwright secrets set"),
+        (["dns", "nonsense"], "mailwright dns"),
+        (["verify"], "mailwright verify"),
+    ],
 )
-def test_wrong_usage_is_an_error_and_not_a_change(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+def test_wrong_usage_is_an_error_and_not_a_change(
+    arguments: list[str], where: str, capsys: pytest.CaptureFixture[str]
+):
     assert run(arguments) == 1
     output = capsys.readouterr()
     assert output.out == ""
-    assert output.err.endswith("(mailwright --help)\n")
+    assert output.err.endswith(f" ({where} --help)\n")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert run(["--help"]) == 0
     out = capsys.readouterr().out
     assert all(f" {name} " in out for name in COMMANDS)
+
+
+def _leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    names = command.list_commands(None) if hasattr(command, "list_commands") else ()
+    if not names:
+        yield path
+    for name in names:
+        yield from _leaves(command.get_command(None, name), (*path, name))
+
+
+LEAVES = [path for path in _leaves(typer.main.get_command(main.app)) if path[0] != "lab"]
+
+
+def test_help_knows_every_subcommand():
+    assert {("plan",), ("dns", "import"), ("dkim", "retire"), ("secrets", "set")} <= set(LEAVES)
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=" ".join)
+def test_each_help_has_a_purpose_on_one_line_and_an_exit_status(
+    path: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+):
+    assert run([*path, "--help"]) == 0
+    out = capsys.readouterr().out
+    lines = [line.strip() for line in out.splitlines() if line.strip()]
+    assert lines[0].startswith(f"Usage: mailwright {' '.join(path)} ")
+    assert re.search(r"^ Exit status: 0 .*?[;,]\s+1 ", out, re.MULTILINE | re.DOTALL)
+    assert "completion" not in out
 
 
 @pytest.mark.parametrize(

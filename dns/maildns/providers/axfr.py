@@ -58,9 +58,8 @@ def read_axfr(server: str, zone: str, key: TsigKey | None = None, *, port: int =
         code = dns.rcode.to_text(error.rcode)
         raise ProviderError(f"{server} gives {zone} away to nobody without leave: {code}") from None
     except (dns.exception.DNSException, OSError, EOFError) as error:
-        raise ProviderError(
-            f"reading {zone} at {server} port {port}: {type(error).__name__} {error}"
-        ) from None
+        why = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__} {error}"
+        raise ProviderError(f"reading {zone} at {server} port {port}: {why}") from None
     sets = (
         RRset(
             name.canonicalize().to_text(),
