@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -58,6 +58,16 @@ def files(ctx: Context[CertificatesSettings]) -> Needs:
         ),
         files=tuple(file for c in certificates for file in _pair(ctx, c)) if provided else (),
     )
+
+
+def secrets(ctx: Context[CertificatesSettings]) -> Mapping[str, str]:
+    """What the operator has to provide, so that it is known before it is missed."""
+    return {
+        secret_name(c, part): f"{what} for {', '.join(DnsName(name).bare for name in c.names)}"
+        for c in ctx.merged.certificates
+        for part, what in ((CHAIN, "certificate chain (PEM)"), (PRIVATE_KEY, "private key (PEM)"))
+        if ctx.settings.mode == "provided"
+    }
 
 
 def _refuse_pinned(machine: str, certificates: Iterable[Certificate]) -> None:
@@ -174,4 +184,6 @@ def checks(ctx: Context[CertificatesSettings]) -> Iterable[Check]:
         yield Check(f"the certificate {certificate.name} lasts another week", command, judge, remedy)
 
 
-ROLE = Role("certificates", CertificatesSettings, apply, needs=needs, files=files, checks=checks)
+ROLE = Role(
+    "certificates", CertificatesSettings, apply, needs=needs, files=files, secrets=secrets, checks=checks
+)

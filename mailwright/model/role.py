@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -67,6 +67,10 @@ def _no_needs(_: Context[Any]) -> Needs:
     return Needs()
 
 
+def _no_secrets(_: Context[Any]) -> Mapping[str, str]:
+    return {}
+
+
 def _no_checks(_: Context[Any]) -> Iterable[Check]:
     return ()
 
@@ -76,7 +80,8 @@ class Role:
     """One job of a machine. A module and its templates folder; no inheritance.
 
     `needs` is asked first, without knowledge of other roles. `files` is asked afterwards, with
-    `ctx.merged` at hand, so that a role such as the firewall can render the sum. Both are pure.
+    `ctx.merged` at hand, so that a role such as the firewall can render the sum. Both are pure, and only
+    `files` reads secrets.
     `apply` runs pyinfra operations. `after` orders roles; names that a machine lacks are ignored.
     """
 
@@ -86,5 +91,7 @@ class Role:
     needs: Callable[[Context[Any]], Needs] = _no_needs
     files: Callable[[Context[Any]], Needs] = _no_needs
     """The second pass: only `files`, `directories` and `absent` may be filled."""
+    secrets: Callable[[Context[Any]], Mapping[str, str]] = _no_secrets
+    """Secrets that `files` reads because of what others need, each with its purpose; by `ctx.merged`."""
     checks: Callable[[Context[Any]], Iterable[Check]] = _no_checks
     after: tuple[str, ...] = ("base",)

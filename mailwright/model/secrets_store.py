@@ -24,8 +24,9 @@ from mailwright.model.keyring import Keyring
 from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET
 from mailwright.model.role import Role
-from mailwright.model.secrets import missing
+from mailwright.model.secrets import GivenSecrets, missing
 from mailwright.model.secrets_file import Vault, add_recipients, beside_file, normalised
+from mailwright.model.site import Site
 
 RSA_BITS = 2048
 """What every receiver verifies and one TXT record holds; RFC 8301 3.2 asks for 1024 at least."""
@@ -115,9 +116,12 @@ def open_secrets(fleet: Fleet, fleet_file: Path, environ: Mapping[str, str] = os
 def required(
     fleet: Fleet, roles: Sequence[Role] = (), keyring: Keyring | None = None
 ) -> tuple[Required, ...]:
-    """Every secret the fleet file asks for, sorted by name; with `roles`, what their settings name too.
+    """Every secret the fleet file asks for, sorted by name; with `roles`, what these ask for too.
 
     With its `keyring`, the keys that wait for their turn, and those that mail on its way was signed with.
+
+    Raises:
+        NeedsError: the roles of a machine contradict each other.
     """
     found = [
         Required(f"dkim/{d.name.bare}/{k.selector}", f"signs for {d.name.bare} ({k.algorithm})", _dkim(k))
@@ -144,7 +148,23 @@ def required(
         for model in models
         for where, name in marked(model, SecretReference)
     ]
+    found += _of_roles(fleet, roles)
     return tuple(sorted({one.name: one for one in reversed(found)}.values(), key=lambda one: one.name))
+
+
+def _of_roles(fleet: Fleet, roles: Sequence[Role]) -> list[Required]:
+    """What roles read that no setting names, such as certificates; what many machines share is said once."""
+    if not roles:
+        return []
+    site = Site(fleet, roles, GivenSecrets({}))
+    purposes: dict[str, list[str]] = {}
+    for machine in fleet.machines:
+        for name, purpose in site.secrets_of(machine).items():
+            purposes.setdefault(name, []).append(purpose)
+    return [
+        Required(name, each[0] if len(each) == 1 else f"{each[0]}; shared by {len(each)} machines")
+        for name, each in purposes.items()
+    ]
 
 
 def initialise(
@@ -165,13 +185,14 @@ def initialise(
     now on beside the identity. `own_identity=False` makes no identity file: the environment has one.
 
     Raises:
+        NeedsError: the roles of a machine contradict each other. Nothing has been made then.
         SecretError: the file exists and cannot be opened, or something cannot be written.
     """
+    wanted = required(fleet, roles)
     vault = Vault(file, identity, environ)
     identity_made = own_identity and not identity.exists()
     if identity_made:
         make_identity(identity)
-    wanted = required(fleet, roles)
     with vault.changing() as content:
         before, opened_by = set(content.secrets), list(content.recipients)
         if not content.recipients:

@@ -70,8 +70,7 @@ class Site:
             NeedsError: its roles contradict each other.
             SecretError: a secret that a role renders is missing.
         """
-        roles = tuple(r for r in self.roles if r.name in machine.roles)
-        first = {r.name: r.needs(self._context(machine, r.name)) for r in roles}
+        roles, first = self._gather(machine)
         gathered = merge(first.values())
         own = {
             r.name: first[r.name] + _only_files(r, r.files(self._context(machine, r.name, merged=gathered)))
@@ -80,6 +79,22 @@ class Site:
         merged = merge(own.values())
         contexts = {r.name: self._context(machine, r.name, own=own[r.name], merged=merged) for r in roles}
         return MachinePlan(machine, roles, contexts, own, merged)
+
+    def secrets_of(self, machine: Machine) -> Mapping[str, str]:
+        """Secrets that its roles read because of what others of them need, each with its purpose.
+
+        Raises:
+            NeedsError: its roles contradict each other.
+        """
+        roles, first = self._gather(machine)
+        gathered = merge(first.values())
+        found = [r.secrets(self._context(machine, r.name, merged=gathered)) for r in roles]
+        return {name: purpose for each in found for name, purpose in each.items()}
+
+    def _gather(self, machine: Machine) -> tuple[tuple[Role, ...], dict[str, Needs]]:
+        """The machine's roles in order, and what each needs when it is asked alone."""
+        roles = tuple(r for r in self.roles if r.name in machine.roles)
+        return roles, {r.name: r.needs(self._context(machine, r.name)) for r in roles}
 
     def _context(self, machine: Machine, role: str, **needs: Needs) -> Context[Any]:
         settings = self._settings[machine.name, role]

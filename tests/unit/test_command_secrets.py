@@ -27,6 +27,17 @@ domains:
 machines:
   - { name: m, fqdn: m.example.com, ipv4: 192.0.2.1, roles: {} }
 """
+PROVIDED = (
+    FLEET.partition("machines:")[0]
+    + """\
+machines:
+  - name: m
+    fqdn: m.example.com
+    ipv4: 192.0.2.1
+    roles: &mx { base: {}, certificates: { mode: provided }, opendkim: {}, postfix: { submission: false } }
+  - { name: n, fqdn: n.example.com, ipv4: 192.0.2.2, roles: *mx }
+"""
+)
 KEY = "dkim/news.example.com/e1"
 
 
@@ -86,6 +97,28 @@ def test_init_says_what_it_made_and_what_is_to_be_set(bench: Bench):
         f"TO SET tsig/primary (named by providers.p.key): mailwright secrets set {bench.fleet} tsig/primary",
     ]
     assert bench.vault.read().secrets[KEY] not in out
+
+
+def test_certificates_that_the_operator_provides_are_named_before_they_are_missed(bench: Bench):
+    bench.fleet.write_text(PROVIDED)
+    _, out, _ = bench.run("init")
+    wanted = ["certificate/smtp/fullchain", "certificate/smtp/privkey"]
+    assert [line.split()[2] for line in out.splitlines() if line.startswith("TO SET certificate/")] == wanted
+    bench.stdin("a chain")
+    bench.run("set", wanted[0])
+    _, out, _ = bench.run("list")
+    assert [line for line in out.splitlines() if "certificate/" in line] == [
+        f"there    {wanted[0]}  certificate chain (PEM) for m.example.com; shared by 2 machines",
+        f"MISSING  {wanted[1]}    private key (PEM) for m.example.com; shared by 2 machines",
+    ]
+
+
+def test_init_makes_nothing_where_roles_contradict_each_other(bench: Bench):
+    bench.fleet.write_text(FLEET.replace("roles: {}", "roles: { base: {}, dovecot: {} }"))
+    status, out, err = bench.run("init")
+    assert (status, out, err.count("\n")) == (1, "", 1)
+    assert not bench.vault.file.exists()
+    assert not bench.vault.identity.exists()
 
 
 def test_init_again_says_that_all_is_there(bench: Bench):
