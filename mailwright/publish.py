@@ -22,6 +22,8 @@ from mailwright.world import World
 __all__ = [
     "ALL",
     "DEADLINE",
+    "ApplyError",
+    "Failed",
     "Outcome",
     "Plans",
     "apply_plans",
@@ -35,13 +37,31 @@ DEADLINE = 60.0
 
 
 @dataclass(frozen=True)
+class Failed:
+    """A zone whose provider failed in a change: some of it may be done, which the sentence says."""
+
+    zone: str
+    sentence: str
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What an apply has done, all of it seen."""
+    """What an apply has done."""
 
     published: tuple[str, ...] = ()
-    """The zones that were changed."""
+    """The zones that were changed; after a failure perhaps not in all that was planned."""
     servers: tuple[str, ...] = ()
-    """Every server that was asked, and serves it."""
+    """Every server that was asked, and served what was changed by then."""
+    failed: tuple[Failed, ...] = ()
+
+
+class ApplyError(DnsError):
+    """An apply that did not come to its end, with what it has done until then."""
+
+    def __init__(self, sentence: str, outcome: Outcome) -> None:
+        """Keep the outcome beside the line."""
+        self.outcome = outcome
+        super().__init__(sentence)
 
 
 def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say = lambda _: None) -> Outcome:
@@ -51,18 +71,21 @@ def apply_plans(site: Site, plans: Plans, deadline: float = DEADLINE, say: Say =
     under way are finished and no other is begun; the next plan is what is left.
 
     Raises:
-        DnsError: refused, moved meanwhile, not what the provider then holds, or not served in time.
+        ApplyError: refused, moved meanwhile, not what the provider then holds, or not served in time.
     """
     if plans.blocked:
-        raise DnsError("the plan has conflicts, refusals or unread zones; nothing was done")
+        raise ApplyError("the plan has conflicts, refusals or unread zones; nothing was done", Outcome())
     run = _Run(site, plans, deadline, say)
-    for stage in stages({plan.zone: plan.changes for plan in plans.zones if plan.changes}):
-        if stage.removes:
-            run.await_served("published, but nothing removed: it is")
-        run.publish(stage)
-    run.require_nothing_left()
-    run.await_served("published, but")
-    return Outcome(tuple(sorted(run.moved)), tuple(sorted(run.servers)))
+    try:
+        for stage in stages({plan.zone: plan.changes for plan in plans.zones if plan.changes}):
+            if stage.removes:
+                run.await_served("published, but nothing removed: it is")
+            run.publish(stage)
+        run.require_nothing_left()
+        run.await_served("published, but")
+    except DnsError as error:
+        raise ApplyError(str(error), run.outcome) from None
+    return run.outcome
 
 
 class _Run:
@@ -80,14 +103,25 @@ class _Run:
         self.moved: set[str] = set()
         """Zones that are not as they were when planned, because we changed them."""
         self.servers: set[str] = set()
+        self._failed: tuple[Failed, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """What was done so far."""
+        return Outcome(tuple(sorted(self.moved)), tuple(sorted(self.servers)), self._failed)
 
     def publish(self, stage: Stage) -> None:
         """Change the zones of a stage, several at a time."""
         failed = _for_each(stage.changes, lambda zone: self._publish(zone, stage.changes[zone]))
         if failed:
-            more = f" (and {len(failed) - 1} more zones failed)" if len(failed) > 1 else ""
-            rest = f"; {len(self.moved)} zones were changed, the next plan is what is left"
-            raise DnsError(f"{failed[0]}{more}{rest if self.moved else ''}")
+            self._failed = tuple(Failed(zone, str(error)) for zone, error in failed.items())
+            first, *others = self._failed
+            for each in others:
+                self._say(f"failed: {each.zone}: {each.sentence}")
+            more = f" (and {len(others)} more zones failed)" if others else ""
+            done = "1 zone was" if len(self.moved) == 1 else f"{len(self.moved)} zones were"
+            rest = f"; {done} changed, the next plan is what is left"
+            raise DnsError(f"{first.sentence}{more}{rest if self.moved else ''}")
 
     def _publish(self, zone: str, changes: Sequence[Change]) -> None:
         provider = self._opened[self._plans.providers[zone]]
@@ -104,7 +138,10 @@ class _Run:
         if not self.moved:
             return
         only = self._plans.only or tuple(sorted(self.moved))
-        after = plan_site(self._site, Choices(only=only), opened=self._opened)
+        try:
+            after = plan_site(self._site, Choices(only=only), opened=self._opened)
+        except DnsError as error:
+            raise DnsError(f"published, but there is no second plan: {error}") from None
         kept = self._plans.kept
         left = [
             p.zone for p in after.zones if p.blocked or {c.key for c in p.changes} - kept.get(p.zone, set())
@@ -121,7 +158,7 @@ class _Run:
         missing: list[str] = []
         failed = _for_each(waiting, lambda zone: missing.extend(self._missing(zone, waiting[zone])))
         if failed:
-            raise DnsError(str(failed[0]))
+            raise DnsError(f"{but} not seen everywhere: {next(iter(failed.values()))}")
         if missing:
             lines = "; ".join(sorted(missing))
             raise DnsError(f"{but} not served everywhere within {self._deadline:g} s: {lines}")
@@ -150,16 +187,16 @@ def _reread(provider: Provider, zone: str, changes: Iterable[Change]) -> str:
 
 def _for_each(
     zones: Collection[str] | Mapping[str, object], work: Callable[[str], None]
-) -> list[MaildnsError]:
-    """Do it for every zone, several at a time; after a failure, begin no other."""
+) -> dict[str, MaildnsError]:
+    """Do it for every zone, several at a time; after a failure, begin no other. The zones that failed."""
     pool = ThreadPoolExecutor(AT_ONCE)
-    futures = [pool.submit(work, zone) for zone in zones]
+    futures = {pool.submit(work, zone): zone for zone in zones}
     try:
         wait(futures, return_when=FIRST_EXCEPTION)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    errors = [future.exception() for future in futures if not future.cancelled()]
-    for error in errors:
+    errors = {zone: future.exception() for future, zone in futures.items() if not future.cancelled()}
+    for error in errors.values():
         if error is not None and not isinstance(error, MaildnsError):
             raise error
-    return [error for error in errors if isinstance(error, MaildnsError)]
+    return {zone: error for zone, error in errors.items() if isinstance(error, MaildnsError)}

@@ -17,7 +17,7 @@ from mailwright.command.dnsview import show_plans
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
-from mailwright.publish import DEADLINE, Outcome, Plans, apply_plans, as_dns_error, plan_site
+from mailwright.publish import DEADLINE, ApplyError, Outcome, Plans, apply_plans, as_dns_error, plan_site
 
 app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet's DNS.")
 app.command(name="check")(dns_check.check)
@@ -114,7 +114,7 @@ def apply(
     outcome, failure = _apply(site, plans, deadline)
     if as_json:
         say(json.dumps(outcome_data(plans, outcome, str(failure) if failure else None), indent=2))
-    elif outcome.published:
+    elif outcome.published and not failure:
         zones = f"{len(outcome.published)} zones are" if len(outcome.published) > 1 else "1 zone is"
         say(f"done: {zones} published and served by all servers ({len(outcome.servers)})", "bold")
     if failure:
@@ -126,8 +126,8 @@ def _apply(site: Site, plans: Plans, deadline: float) -> tuple[Outcome, DnsError
         return Outcome(), None
     try:
         return apply_plans(site, plans, deadline, note), None
-    except DnsError as error:
-        return Outcome(), error
+    except ApplyError as error:
+        return error.outcome, error
 
 
 def _choices(only: list[str] | None, adopt: list[str] | None, allow: list[str] | None) -> Choices:

@@ -30,5 +30,6 @@ def outcome_data(plans: Plans, outcome: Outcome, error: str | None) -> dict[str,
         "error": error,
         "plan": plans_data(plans),
         "published": list(outcome.published),
+        "failed": [{"zone": f.zone, "what": f.sentence} for f in outcome.failed],
         "servers": list(outcome.servers),
     }

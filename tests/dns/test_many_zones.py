@@ -8,8 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from maildns.asking.authority import AskError
 from maildns.planning.plan import applied, plan_zone
-from maildns.provider import Snapshot
+from maildns.provider import ProviderError, Snapshot
 from maildns.records import rrset
 from mailwright import providers, publish
 from mailwright.command import dns as command
@@ -85,6 +86,18 @@ class World:
 
     def names(self, zone):
         return {r.name for r in self.memory.zones[zone] if "_maildns" not in r.name} - {THEIRS[zone].name}
+
+
+class Log(list):
+    """Of what is written; each line is followed by something."""
+
+    def __init__(self, then) -> None:
+        super().__init__()
+        self.then = then
+
+    def append(self, each) -> None:
+        super().append(each)
+        self.then()
 
 
 @pytest.fixture
@@ -174,7 +187,7 @@ def test_no_other_zone_is_begun_after_a_failure(world, monkeypatch):
     assert world.memory.batches == 1
     assert world.memory.flat() == {zone: frozenset({r}) for zone, r in THEIRS.items()}
     world.memory.fail_at = 3
-    assert "zones were changed, the next plan is what is left" in world.dns("apply")[1]
+    assert "1 zone was changed, the next plan is what is left" in world.dns("apply")[1]
 
 
 def test_a_zone_that_cannot_be_read_is_told_beside_the_others_and_stops_the_apply(world, tmp_path):
@@ -255,14 +268,60 @@ def test_the_json_of_plan_and_apply_keeps_its_shape(world):
     assert mx["old"] is None
     status, said = world.dns_json("apply", "--only", PARCEL)
     assert status == 0
-    assert list(said) == ["ok", "error", "plan", "published", "servers"]
+    assert list(said) == ["ok", "error", "plan", "published", "failed", "servers"]
     assert (said["ok"], said["published"]) == (True, [PARCEL])
     status, said = world.dns_json("apply", "--only", PARCEL)
     assert (status, said["ok"], said["published"]) == (0, True, [])
     world.memory.fail_at = world.memory.batches + 1
     status, said = world.dns_json("apply", "--only", INK)
-    assert (status, said["ok"]) == (1, False)
+    assert (status, said["ok"], said["published"]) == (1, False, [])
     assert "fails" in said["error"]
+
+
+def test_the_json_of_an_apply_that_failed_says_what_was_done(world, monkeypatch):
+    monkeypatch.setattr(publish, "AT_ONCE", 1)
+    world.memory.fail_at = 2
+    status, said = world.dns_json("apply")
+    failed = f"{PARCEL}: batch 2 fails"
+    assert (status, said["published"], said["failed"]) == (1, [HOME], [{"zone": PARCEL, "what": failed}])
+    assert said["servers"] == []
+    assert "1 zone was changed" in said["error"]
+    world.memory.fail_at = None
+    world.behind = True
+    status, said = world.dns_json("apply", "--deadline", "0")
+    assert (status, said["published"], said["failed"]) == (1, sorted(set(ZONES) - {HOME}), [])
+    assert "not served everywhere" in said["error"]
+
+
+def test_every_zone_that_failed_is_told(world, monkeypatch):
+    assert world.dns("apply", "--only", HOME)[0] == 0
+    meet = threading.Barrier(3)
+
+    def fail(zone, *_):
+        meet.wait(timeout=20)
+        raise ProviderError(f"{zone} is refused")
+
+    monkeypatch.setattr(world.memory, "apply", fail)
+    status, out = world.dns("apply")
+    assert (status, all(f"{zone} is refused" in out for zone in (PARCEL, INK, BACK))) == (1, True)
+    assert "and 2 more zones failed" in out
+
+
+def test_an_apply_whose_servers_cannot_be_found_says_that_it_published(world, monkeypatch):
+    def nobody(_):
+        raise AskError("no name server can be found")
+
+    monkeypatch.setattr(world, "servers", nobody)
+    status, out = world.dns("apply", "--only", HOME)
+    assert status == 1
+    assert out.splitlines()[-1].endswith("published, but not seen everywhere: no name server can be found")
+
+
+def test_an_apply_that_cannot_read_again_says_that_it_published(world, monkeypatch):
+    monkeypatch.setattr(world.memory, "log", Log(lambda: world.memory.unreadable.update(ZONES)))
+    status, out = world.dns("apply", "--only", INK)
+    assert status == 1
+    assert "published, but there is no second plan: reading inkwell.example.: nobody answers" in out
 
 
 def test_an_edit_between_two_stages_of_one_zone_is_a_conflict(world, monkeypatch):

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from maildns.planning.guards import Refusal
 from maildns.planning.plan import Conflict, ZonePlan
 from maildns.provider import Change
 from maildns.records import RRset
@@ -12,6 +13,7 @@ from mailwright.command import apply as apply_module
 from mailwright.command import main
 from mailwright.command import plan as plan_module
 from mailwright.converge.events import Event
+from mailwright.dnsplan import Unread
 from mailwright.model.fleet import Fleet
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
@@ -131,6 +133,18 @@ def test_plan_as_json(command, capsys):
         },
         {"machine": "m2", "problem": "this is Debian 11", "changes": [], "unchanged": 0},
     ]
+
+
+def test_plan_as_json_tells_what_stands_in_the_way_of_zones(command, capsys):
+    refusal = Refusal("delete-many=all", "too many go")
+    planned = replace(
+        zones(ADD), unread=(Unread("parcelnote.example.", "nobody answers"),), refusals=(refusal,)
+    )
+    assert command("plan", "--json", zones=[planned])[0] == 1
+    data = json.loads(capsys.readouterr().out)
+    assert [(zone["zone"], zone["provider"]) for zone in data["zones"]] == [("brightpost.example.", "knot")]
+    assert data["unread"] == [{"zone": "parcelnote.example.", "what": "nobody answers"}]
+    assert data["refusals"] == [{"flag": "delete-many=all", "what": "too many go"}]
 
 
 def test_apply_without_changes_asks_nothing_and_does_nothing(command):
