@@ -202,6 +202,21 @@ def test_a_jump_says_what_is_in_between():
     )
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (["v=STSv1; id=1;"], None, True),
+        (["v=STSv1; id=1;", "of others"], ["of others"], True),
+        (["v=STSv1; id=1;"], ["v=STSv1; id=2;"], False),
+        (["of others"], None, False),
+        (None, ["v=STSv1; id=1;"], False),
+    ],
+)
+def test_senders_are_told_before_a_policy_for_tls_goes(before, after, refused):
+    assert flags(change(before, after, "_mta-sts.example.org.")) == ["mta-sts=example.org."] * refused
+    assert flags(change(before, after, "example.org.")) == []
+
+
 PIN = "_25._tcp.mx.example.org."
 A, B, C = (f"3 1 1 {digit * 64}" for digit in "abc")
 

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from maildns.errors import RecordError
-from maildns.policy.dkim import is_live_key
+from maildns.policy.dkim import is_live_key, is_revoked_key
 from maildns.policy.dmarc import Dmarc
 from maildns.policy.hosts import NULL_MX
+from maildns.policy.mta_sts import is_mta_sts
 from maildns.provider import Change
 from maildns.records import RRset
 
@@ -50,6 +51,7 @@ def refusals(
         yield from _mail_stoppers(change)
         yield from _tlsa(change)
         yield from _dmarc(change)
+        yield from _mta_sts(change)
 
 
 def refusals_across(
@@ -78,6 +80,16 @@ def _mail_stoppers(change: Change) -> Iterator[Refusal]:
         yield Refusal(
             f"signing-key={name}",
             f"{name} would lose a key that hosts may sign with and that mail on its way was signed with",
+        )
+    if (
+        type_ == "TXT"
+        and any(is_revoked_key(name, v) for v in before)
+        and any(is_live_key(name, v) for v in after)
+    ):
+        yield Refusal(
+            f"revoked-key={name}",
+            f"{name} is revoked and would be a key again; resolvers may still know it as revoked, and what is"
+            " published from here may be older than the revocation",
         )
 
 
@@ -120,6 +132,19 @@ def _dmarc(change: Change) -> Iterator[Refusal]:
         domain = name.removeprefix("_dmarc.")
         sentence = f"{domain} would go from {_said(before)} to {_said(after)} without quarantine in between"
         yield Refusal(f"dmarc-jump={domain}", sentence)
+
+
+def _mta_sts(change: Change) -> Iterator[Refusal]:
+    """Senders hold on to a policy that merely disappears (RFC 8461 section 8.3)."""
+    name, type_ = change.key
+    before, after = (any(map(is_mta_sts, side.rdata)) if side else False for side in (change.old, change.new))
+    if type_ == "TXT" and name.startswith("_mta-sts.") and before and not after:
+        domain = name.removeprefix("_mta-sts.")
+        sentence = (
+            f"{domain} would drop its MTA-STS policy, and senders hold the last one for its max_age; publish"
+            " mode: none first, and drop it once the old max_age is over"
+        )
+        yield Refusal(f"mta-sts={domain}", sentence)
 
 
 def _said(policy: Dmarc) -> str:
