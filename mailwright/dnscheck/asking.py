@@ -16,6 +16,7 @@ import dns.message
 from maildns.asking.authority import AskError, Server, SilentError, values_in
 from maildns.asking.dial import Dial, dial
 from maildns.judging.chain import Chain, chain_to
+from maildns.judging.check import ALIASES
 from maildns.policy.spf import LookupFailedError
 from mailwright.lab.paths import lab_state
 from mailwright.model.errors import DnsError
@@ -24,9 +25,6 @@ from mailwright.world import World
 from mailwright.zones import zone_providers
 
 T = TypeVar("T")
-
-ALIASES = 8
-"""How far a chain of CNAME records is followed."""
 
 
 class Memo:

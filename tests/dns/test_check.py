@@ -82,6 +82,25 @@ def test_an_mx_target_needs_one_address_of_either_kind():
     assert states(check_mx_targets(rrset(ZONE, "MX", 300, ["0 ."]), lambda _: (fake(),))) == []
 
 
+@dataclass(frozen=True)
+class Mute(Fake):
+    """Silent about one type."""
+
+    about: str = ""
+
+    def ask(self, name: str, type_: str) -> frozenset[str]:
+        if type_ == self.about:
+            raise AskError(f"{self} does not answer")
+        return super().ask(name, type_)
+
+
+@pytest.mark.parametrize("about", ["A", "AAAA"])
+def test_a_target_may_have_the_address_that_nobody_tells(about):
+    mx = rrset(ZONE, "MX", 300, [f"10 mail.{ZONE}"])
+    server = Mute("ns1.example.org.", "192.0.2.53", says=fake().says, about=about)
+    assert states(check_mx_targets(mx, lambda _: (server,))) == [State.UNKNOWN]
+
+
 def test_reverse_dns_is_forward_confirmed():
     host, reverse = f"mail.{ZONE}", "1.2.0.192.in-addr.arpa."
     back = rrset(reverse, "PTR", 300, [host])
@@ -94,6 +113,27 @@ def test_reverse_dns_is_forward_confirmed():
     assert verdict(there) is State.FAULT
     assert verdict(back) is State.FAULT
     assert verdict(rrset(reverse, "PTR", 300, ["x.example."]), there) is State.FAULT
+
+
+def test_reverse_dns_may_be_an_alias_into_the_renters_zone():
+    """RFC 2317: how fewer than 256 addresses are delegated."""
+    host, reverse, own = f"mail.{ZONE}", "1.2.0.192.in-addr.arpa.", "1.0-63.2.0.192.in-addr.arpa."
+    renter = fake(rrset(reverse, "CNAME", 300, [own]))
+    there = rrset(host, "A", 300, ["192.0.2.1"])
+
+    def judged(*names: str) -> list[State]:
+        ours = fake(there, rrset(own, "PTR", 300, names) if names else there)
+        world = {reverse: (renter,)}
+        wanted = rrset(reverse, "PTR", 300, [host])
+        fcrdns = check_fcrdns(host, "192.0.2.1", reverse, lambda name: world.get(name, (ours,)))
+        return states([fcrdns, *check_rrset(wanted, lambda name: world.get(name, (ours,)))])
+
+    assert judged(host) == [State.OK, State.OK]
+    assert judged("x.example.") == [State.FAULT, State.FAULT]
+    assert judged() == [State.FAULT, State.FAULT]
+    circle = fake(rrset(reverse, "CNAME", 300, [reverse]))
+    assert check_fcrdns(host, "192.0.2.1", reverse, lambda _: (circle,)).state is State.FAULT
+    assert check_fcrdns(host, "192.0.2.1", reverse, lambda _: (SILENT,)).state is State.UNKNOWN
 
 
 def test_the_servers_of_a_zone_are_its_provider_and_whoever_its_ns_records_name():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -38,6 +39,9 @@ class Verdict:
     remedy: str = ""
     """What to do about a fault."""
 
+
+ALIASES = 8
+"""How far a chain of CNAME records is followed."""
 
 Judge = Callable[[frozenset[str]], str | None]
 """From the values a server gives to what is wrong with them; `None` when nothing is."""
@@ -76,7 +80,8 @@ def check_rrset(wanted: RRset, servers: Servers) -> Iterable[Verdict]:
         yield judged(wanted.name, what, servers, wanted.key, judge)
     if rest:
         judge = at_least(rest) if shared(*wanted.key) else exactly(rest)
-        yield judged(wanted.name, wanted.type, servers, wanted.key, judge)
+        name = behind_aliases(wanted.name, servers) if wanted.type == "PTR" else wanted.name
+        yield judged(wanted.name, wanted.type, servers, (name, wanted.type), judge)
 
 
 def check_mx_targets(wanted: RRset, servers: Servers) -> Iterable[Verdict]:
@@ -96,19 +101,43 @@ def has_address(subject: str, host: str, servers: Servers) -> Verdict:
     found = [
         judged(subject, what, servers, (host, t), something(f"{host} has no {t}")) for t in ("A", "AAAA")
     ]
-    return next((v for v in found if v.state is State.OK), found[0])
+    return min(found, key=lambda v: (v.state is not State.OK, v.state is State.FAULT))
 
 
 def check_fcrdns(host: str, ip: str, reverse: str, servers: Servers) -> Verdict:
     """The address's PTR gives the host's name, and the host's name gives the address."""
     what = f"reverse DNS of {ip}"
-    back = judged(host, what, servers, (reverse, "PTR"), exactly(frozenset({host})))
+    place = behind_aliases(reverse, servers)
+    back = judged(host, what, servers, (place, "PTR"), exactly(frozenset({host})))
     if back.state is not State.OK:
         return back
     there = judged(host, what, servers, (host, "AAAA" if ":" in ip else "A"), at_least(frozenset({ip})))
     if there.state is not State.OK:
         return there
     return Verdict(host, what, State.OK, f"{ip} gives {host} and back")
+
+
+def behind_aliases(name: str, servers: Servers) -> str:
+    """Where a reverse name leads: of a small network it is an alias into its owner's zone (RFC 2317).
+
+    The name itself where nobody says that it is one.
+    """
+    for _ in range(ALIASES):
+        alias = _alias(name, servers)
+        if alias is None:
+            break
+        name = alias
+    return name
+
+
+def _alias(name: str, servers: Servers) -> str | None:
+    try:
+        for server in servers(name):
+            with contextlib.suppress(AskError):
+                return next(iter(server.ask(name, "CNAME")), None)
+    except AskError:
+        pass  # whoever asks for the records themselves hears of it
+    return None
 
 
 def exactly(wanted: frozenset[str]) -> Judge:
