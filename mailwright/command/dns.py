@@ -1,4 +1,4 @@
-"""`mailwright dns plan | apply | check`: what the world must see of the fleet, and making it so."""
+"""`mailwright dns`: what the world must see of the fleet, and making it so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
+from maildns.errors import MaildnsError
 from maildns.planning.planfile import Choices, read_choices, to_json
 from maildns.records import RrKey, canonical_name
 from mailwright.command import dns_check, dns_export, dns_import, dns_lint
-from mailwright.command.console import note, say
+from mailwright.command.console import AsJson, commands, note, say
 from mailwright.command.dnsjson import outcome_data, plans_data
 from mailwright.command.dnsview import show_plans
 from mailwright.command.inventory import Inventory, open_site
@@ -19,11 +20,7 @@ from mailwright.model.errors import DnsError
 from mailwright.model.site import Site
 from mailwright.publish import DEADLINE, ApplyError, Outcome, Plans, apply_plans, as_dns_error, plan_site
 
-app = typer.Typer(no_args_is_help=True, help="Plan, publish and check the fleet's DNS.")
-app.command(name="check")(dns_check.check)
-app.command(name="export")(dns_export.export)
-app.command(name="import")(dns_import.import_)
-app.command(name="lint")(dns_lint.lint)
+app = commands("Plan, publish, check, export and import the fleet's DNS.")
 
 CHANGES = 2
 """Exit status of a plan that would change something."""
@@ -44,7 +41,6 @@ Allow = Annotated[
         "--allow", metavar="WHAT=NAME", help="Overrule a refusal, as its line spells it; repeatable."
     ),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable.")]
 
 
 @app.command()
@@ -54,12 +50,18 @@ def plan(
     only: Only = None,
     adopt: Adopt = None,
     allow: Allow = None,
-    out: Annotated[Path | None, typer.Option("--out", help="Save the plan, to apply exactly this.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Save the plan, to apply exactly this.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what publishing would change. Exit status: 0 nothing, 2 changes, 1 a conflict or an error.
+    """Show what publishing would change, record by record with its reason, and change nothing.
 
     A zone that cannot be read is told beside the plans of the others, and is an error.
+
+        mailwright dns plan inventory/prod.yaml --only brightpost.example
+
+    Exit status: 0 nothing to do, 1 a conflict, a refusal or an error, 2 there are changes.
     """
     choices = _choices(only, adopt, allow)
     site = open_site(inventory)
@@ -84,18 +86,23 @@ def apply(
     adopt: Adopt = None,
     allow: Allow = None,
     plan_file: Annotated[
-        Path | None, typer.Option("--plan", help="Apply this saved plan, if it is still what is to do.")
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Apply this saved plan, if it is still what is to do."),
     ] = None,
     deadline: Annotated[
-        float, typer.Option(min=0, help="Seconds for every authoritative server to serve it.")
+        float, typer.Option(min=0, metavar="SECONDS", help="For every authoritative server to serve it.")
     ] = DEADLINE,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the plan, ask, publish, and see that every authoritative server has it. Exit status: 0 or 1.
+    """Show the plan, ask, publish, and see that every authoritative server has it.
 
     A saved plan (--plan) has been read before, and is not asked about. Run again after a failure: what is
     left is planned and done.
+
+        mailwright dns apply inventory/prod.yaml --yes
+
+    Exit status: 0 done or nothing to do, 1 an error; a conflict or a refusal in one zone stops all.
     """
     if plan_file and (only or adopt or allow):
         raise DnsError("--plan holds its own --only, --adopt and --allow")
@@ -119,6 +126,12 @@ def apply(
         say(f"done: {zones} published and served by all servers ({len(outcome.servers)})", "bold")
     if failure:
         raise failure
+
+
+app.command(name="lint")(dns_lint.lint)
+app.command(name="check")(dns_check.check)
+app.command(name="export")(dns_export.export)
+app.command(name="import")(dns_import.import_)
 
 
 def _apply(site: Site, plans: Plans, deadline: float) -> tuple[Outcome, DnsError | None]:
@@ -155,8 +168,10 @@ def _read(file: Path) -> tuple[str, Choices]:
         raise DnsError(
             f"{file}: {error.strerror if isinstance(error, OSError) else 'not a plan file'}"
         ) from None
-    with as_dns_error():
+    try:
         return read_choices(text)
+    except MaildnsError as error:
+        raise DnsError(f"{file}: {error}") from None
 
 
 def _save(file: Path, plans: Plans, choices: Choices) -> None:

@@ -226,7 +226,7 @@ def test_what_is_no_plan_file_is_one_line(fleet, tmp_path, content):
     saved = tmp_path / "plan.json"
     saved.write_bytes(content.encode("utf-8", "surrogateescape"))
     status, out = fleet.dns("apply", "--plan", str(saved))
-    assert (status, out.count("\n")) == (1, 1)
+    assert (status, out.count("\n"), out.startswith(f"{saved}: ")) == (1, 1, True), out
 
 
 def test_errors_are_one_line_and_show_no_secret(fleet):
