@@ -7,6 +7,7 @@ import time
 import dns.exception
 import dns.message
 import dns.nameserver
+import dns.query
 import dns.resolver
 import dns.rrset
 import dns.tsigkeyring
@@ -57,6 +58,24 @@ def test_a_key_that_may_read_but_not_write(knot, zone):
     plan = plan_zone(reader.fetch(zone), [rrset(f"a.{zone}", "A", 300, ["192.0.2.1"])], "us")
     with pytest.raises(ProviderError, match=r"the key reader\. is not accepted"):
         reader.apply(zone, plan.changes, plan.etag)
+
+
+@pytest.mark.parametrize("lost", [dns.exception.Timeout(), EOFError(), ConnectionResetError(104, "reset")])
+def test_an_update_whose_answer_is_lost_is_not_said_to_be_undone(knot, zone, monkeypatch, lost):
+    provider = knot.provider()
+    wanted = [rrset(f"a.{zone}", "A", 300, ["192.0.2.1"])]
+    plan = plan_zone(provider.fetch(zone), wanted, "us")
+    send = dns.query.tcp
+
+    def unanswered(*args: object, **options: object) -> None:
+        send(*args, **options)
+        raise lost
+
+    monkeypatch.setattr(dns.query, "tcp", unanswered)
+    with pytest.raises(ProviderError, match="whether it was done is not known, plan again") as error:
+        provider.apply(zone, plan.changes, plan.etag)
+    assert "\n" not in str(error.value)
+    assert plan_zone(provider.fetch(zone), wanted, "us").changes == ()
 
 
 def test_a_set_that_is_not_what_was_planned_from_is_a_conflict(knot, zone):

@@ -159,6 +159,7 @@ class Rfc2136:
         answer = self._ask(
             f"updating {zone}",
             lambda: dns.query.tcp(message, self.server, port=self.port, timeout=self.timeout),
+            doubt="; whether it was done is not known, plan again",
         )
         code = answer.rcode()
         if code in _PREREQUISITE_FAILED:
@@ -172,8 +173,8 @@ class Rfc2136:
                 f"key {self.key_name} to update this zone, and has every MX target an address?"
             )
 
-    def _ask(self, what: str, exchange: Callable[[], _T]) -> _T:
-        """Run one exchange and turn what can go wrong into one line."""
+    def _ask(self, what: str, exchange: Callable[[], _T], doubt: str = "") -> _T:
+        """Run one exchange and turn what can go wrong into one line; `doubt` ends it where no answer came."""
         who = f"{what} at {self.server} port {self.port}"
         try:
             return exchange()
@@ -190,9 +191,11 @@ class Rfc2136:
                 f"{who}: {code}; is it a zone there, and may {self.key_name} read it?"
             ) from None
         except (dns.exception.Timeout, TimeoutError):
-            raise ProviderError(f"{who}: no answer within {self.timeout:g} s") from None
+            raise ProviderError(f"{who}: no answer within {self.timeout:g} s{doubt}") from None
+        except ConnectionRefusedError as error:
+            raise ProviderError(f"{who}: {type(error).__name__}: {error}") from None
         except (dns.exception.DNSException, OSError, EOFError) as error:
-            raise ProviderError(f"{who}: {type(error).__name__}: {error}".rstrip(": ")) from None
+            raise ProviderError(f"{who}: {type(error).__name__}: {error}".rstrip(": ") + doubt) from None
 
 
 def _snapshot(zone: str, content: dns.zone.Zone) -> Snapshot:
