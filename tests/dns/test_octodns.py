@@ -11,8 +11,9 @@ from octodns.provider.base import BaseProvider
 from octodns.record import Record
 from octodns.zone import Zone
 
+from maildns.errors import RecordError
 from maildns.planning.plan import plan_zone
-from maildns.provider import ConflictError, ProviderError
+from maildns.provider import Change, ConflictError, ProviderError
 from maildns.providers import octodns_adapter
 from maildns.providers.octodns_adapter import Octodns
 from maildns.providers.octodns_records import PLAIN, PRESENTATION, is_opaque, record_of, rrset_of
@@ -123,11 +124,61 @@ def test_a_record_that_does_more_than_we_can_say_is_foreign_and_never_touched(st
     (seen,) = [r for r in snapshot.rrsets if r.key == A.key]
     assert is_opaque(seen)
     plan = plan_zone(snapshot, [A], "us")
-    assert [c.key for c in plan.conflicts] == [A.key]
-    adopted = plan_zone(snapshot, [A], "us", adopt={A.key})
+    assert [(c.key, c.adoptable) for c in plan.conflicts] == [(A.key, False)]
+    with pytest.raises(RecordError, match="which cannot be adopted"):
+        plan_zone(snapshot, [A], "us", adopt={A.key})
     with pytest.raises(ProviderError, match="Nothing was done"):
-        provider.apply(ZONE, adopted.changes, adopted.etag)
+        provider.apply(ZONE, [Change(seen, A, "", unit=A.name)], snapshot.etag)
     assert Stub.calls == []
+
+
+def test_a_text_set_that_does_more_is_not_added_to(stub):
+    text = {"type": "TXT", "ttl": 60, "value": "theirs", "octodns": {"healthcheck": {"protocol": "HTTP"}}}
+    stub.append(("host", text))
+    wanted = rrset(f"host.{ZONE}", "TXT", 300, ["v=spf1 a -all"])
+    (conflict,) = plan_zone(adapter().fetch(ZONE), [wanted], "us").conflicts
+    assert conflict.sentence == "is a health-checked record, which is not ours to change"
+
+
+@pytest.mark.parametrize(
+    ("made", "fate"),
+    [(0, "nothing was done, plan again"), (1, "1 of 4 sets are as sent, plan again"), (4, "")],
+)
+def test_a_provider_that_fails_on_the_way_is_read_to_see_how_far_it_came(stub, monkeypatch, made, fate):
+    """Many make a request for each record; where all were made, a lost answer is no error."""
+    wanted = [A, rrset(f"b.{ZONE}", "A", 300, ["192.0.2.2"])]
+    plan = plan_zone(adapter().fetch(ZONE), wanted, "us")
+
+    def fail_after(_, plan):
+        for change in plan.changes[:made]:
+            stub.append((change.new.name, change.new.data | {"type": change.new._type}))
+        raise RuntimeError("timed out")
+
+    monkeypatch.setattr(Stub, "_apply", fail_after)
+    if not fate:
+        adapter().apply(ZONE, plan.changes, plan.etag)
+        return
+    with pytest.raises(ProviderError, match=f"timed out; {fate}"):
+        adapter().apply(ZONE, plan.changes, plan.etag)
+
+
+@pytest.mark.usefixtures("stub")
+@pytest.mark.parametrize(
+    ("lost", "said"), [(False, "was changed, but is not seen"), (True, "what was done is not known")]
+)
+def test_a_provider_that_is_gone_after_writing_is_not_said_to_have_done_nothing(monkeypatch, lost, said):
+    plan = plan_zone(adapter().fetch(ZONE), [A], "us")
+    real = Stub._apply
+
+    def apply(self, plan):
+        real(self, plan)
+        monkeypatch.setattr(Stub, "trouble", "reading")
+        if lost:
+            raise RuntimeError("timed out")
+
+    monkeypatch.setattr(Stub, "_apply", apply)
+    with pytest.raises(ProviderError, match=said):
+        adapter().apply(ZONE, plan.changes, plan.etag)
 
 
 def test_types_that_only_the_provider_knows_are_opaque_and_in_nobodys_way(stub):
@@ -173,7 +224,7 @@ def test_an_edit_after_planning_is_a_conflict_even_where_the_plan_does_not_go(st
     ("trouble", "said"),
     [
         ("reading", "RuntimeError: 401 for https://api.example/?token=***"),
-        ("writing", "changing stub.example.: RuntimeError: refused, ***"),
+        ("writing", "changing stub.example.: RuntimeError: refused, ***; nothing was done, plan again"),
         ("bends", "would write"),
         ("forgets", "a.stub.example. A holds nothing (2 of 2 sets are not as sent); plan again"),
     ],

@@ -92,8 +92,12 @@ class Octodns:
         if _digest(existing) != etag:
             raise ConflictError(f"{zone} was changed since it was read; nothing was done, plan again")
         plan = self._plan(provider, existing, changes)
-        with self._asking(f"changing {zone}"):
-            provider.apply(plan)
+        try:
+            with self._asking(f"changing {zone}"):
+                provider.apply(plan)
+        except ProviderError as error:
+            self._after_failure(zone, changes, error)
+            return
         self._confirm(zone, changes)
 
     def audit(self, rrsets: Iterable[RRset]) -> tuple[str, ...]:
@@ -129,8 +133,11 @@ class Octodns:
         return zone
 
     def _snapshot(self, zone: Zone) -> Snapshot:
-        rrsets = sorted((rrset_of(r, self._dialect) for r in zone.records), key=lambda each: each.key)
-        return Snapshot(zone.name, tuple(rrsets), _digest(zone))
+        held = [(record, rrset_of(record, self._dialect)) for record in zone.records]
+        rrsets = sorted((each for _, each in held), key=lambda each: each.key)
+        beyond = {each.key: beyond_us(r) for r, each in held if beyond_us(r) or is_opaque(each)}
+        opaque = {key: f"a {what}" if what else "more than a record can say" for key, what in beyond.items()}
+        return Snapshot(zone.name, tuple(rrsets), _digest(zone), opaque)
 
     def _plan(self, provider: BaseProvider, existing: Zone, changes: Sequence[Change]) -> Plan:
         held = by_key(existing, self._dialect)
@@ -171,12 +178,30 @@ class Octodns:
                     f"{self.provider} would write {record.fqdn} {record._type} otherwise; nothing was done"  # noqa: SLF001
                 )
 
+    def _after_failure(self, zone: str, changes: Sequence[Change], error: ProviderError) -> None:
+        """Return when all was done nevertheless; many providers make their requests one by one.
+
+        Raises:
+            ProviderError: the error, and how far it went.
+        """
+        try:
+            held = {r.key: r for r in self.fetch(zone).rrsets}
+        except ProviderError:
+            raise ProviderError(f"{error}; what was done is not known, plan again") from None
+        done = sum(_holds(held.get(c.key), c) for c in changes)
+        if done < len(changes):
+            how_far = f"{done} of {len(changes)} sets are as sent" if done else "nothing was done"
+            raise ProviderError(f"{error}; {how_far}, plan again") from None
+
     def _confirm(self, zone: str, changes: Sequence[Change]) -> None:
         """Read until the zone holds the changes."""
         end = self.clock() + self.settle
         wait = 0.2
         while True:
-            held = {r.key: r for r in self.fetch(zone).rrsets}
+            try:
+                held = {r.key: r for r in self.fetch(zone).rrsets}
+            except ProviderError as error:
+                raise ProviderError(f"{zone} was changed, but is not seen: {error}") from None
             wrong = [c for c in changes if not _holds(held.get(c.key), c)]
             if not wrong:
                 return
