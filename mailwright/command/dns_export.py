@@ -15,6 +15,7 @@ from mailwright.command.console import note
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.includes import with_includes
 from mailwright.model.errors import DnsError
+from mailwright.model.names import DnsName
 from mailwright.model.site import Site
 from mailwright.publish import as_dns_error
 from mailwright.zones import desired, zone_providers
@@ -64,7 +65,7 @@ def export(
     site = open_site(inventory)
     with as_dns_error():
         zones = _chosen(_by_zone(site), tuple(_absolute(name) for name in zone or ()))
-        spine = _spine(site, tuple(map(_absolute, ns or ())), serial)
+        spine = _spine(site, tuple(map(_host, ns or ())), serial)
     for name, rrsets in zones.items():
         if format_ is Format.OCTODNS and name == ELSEWHERE:
             note(f"left out, in no zone of the fleet file: {', '.join(sorted(r.name for r in rrsets))}")
@@ -88,7 +89,7 @@ def _chosen(zones: dict[str, tuple[RRset, ...]], names: tuple[str, ...]) -> dict
     for name in names:
         if name not in zones:
             there = ", ".join(n.removesuffix(".") for n in zones if n != ELSEWHERE)
-            raise DnsError(f"the fleet has no records in {name}; there are {there}")
+            raise DnsError(f"the fleet has no records in {name.removesuffix('.')}; there are {there}")
     return {name: rrsets for name, rrsets in zones.items() if not names or name in names}
 
 
@@ -129,6 +130,13 @@ def _write(out: Path | None, zone: str, format_: Format, text: str, rrsets: tupl
 def _count(rrsets: tuple[RRset, ...]) -> str:
     count = sum(len(each.rdata) for each in rrsets)
     return f"{count} record" if count == 1 else f"{count} records"
+
+
+def _host(name: str) -> str:
+    try:
+        return str(DnsName.parse(name))
+    except ValueError as error:
+        raise DnsError(f"--ns: {error}") from None
 
 
 def _absolute(name: str) -> str:

@@ -93,7 +93,7 @@ def test_one_zone_alone_or_none_that_the_fleet_knows(export):
     } | {"_dmarc.mail.parcelnote.example."}
     status, text, said = export("--zone", "nowhere.example")
     assert (status, text) == (1, "")
-    assert "no records in nowhere.example.; there are brightpost.example, parcelnote.example" in said
+    assert "no records in nowhere.example; there are brightpost.example, parcelnote.example" in said
 
 
 def test_octodns_reads_its_format_as_the_same_records(export, tmp_path):
@@ -170,3 +170,9 @@ def test_nothing_in_a_master_file_is_left_out():
 def test_the_fleet_of_these_tests_wants_every_kind_of_record(tmp_path):
     types = {type_ for _, type_ in wanted(write_fleet(tmp_path, FLEET))}
     assert types == {"A", "AAAA", "CAA", "CNAME", "MX", "PTR", "SRV", "TXT"}
+
+
+def test_a_name_server_has_a_host_name(export):
+    status, out, said = export("--ns", "bad name")
+    assert (status, out, said.count("\n")) == (1, "", 1)
+    assert said.startswith("--ns: ")
