@@ -190,7 +190,7 @@ def test_the_policy_in_the_manual_allows_what_is_asked_and_nothing_else(amazon):
     amazon.pending = 1
     amazon.calls.clear()
     apply(hosted, an_a(hosted))
-    manual = (Path(__file__).parents[2] / "docs/dns.md").read_text()
+    manual = (Path(__file__).parents[2] / "docs/dns-providers.md").read_text()
     policy = json.loads(
         manual[manual.index('{\n      "Version"') : manual.index("Amazon makes a batch whole")]
     )
