@@ -94,6 +94,25 @@ def test_when_nobody_can_say_whether_a_batch_was_made_the_error_says_so(hosted, 
     assert planned(hosted, an_a(hosted)).changes == ()
 
 
+def test_an_edit_right_after_a_batch_whose_answer_was_lost_is_not_called_nothing_done(hosted, hand, amazon):
+    plan = planned(hosted, an_a(hosted), an_a(hosted, "b"))
+
+    def and_then_an_edit() -> None:  # before the second attempt, after the first was made
+        amazon.before_change = lambda: hand.change(
+            hosted.zone, "UPSERT", simple(f"b.{hosted.zone}", value="192.0.2.66")
+        )
+
+    amazon.faults.append(Fault(CHANGE, cut=True, made=True))
+    amazon.before_change = and_then_an_edit
+    with pytest.raises(
+        ProviderError, match=r"whether it was done is unknown.*: b\.\S+ A.* not as sent"
+    ) as error:
+        hosted.provider.apply(hosted.zone, plan.changes, plan.etag)
+    assert "nothing was done" not in str(error.value)
+    assert table(hosted)[f"a.{hosted.zone}", "A"].rdata == {"192.0.2.1"}
+    assert table(hosted)[f"b.{hosted.zone}", "A"].rdata == {"192.0.2.66"}
+
+
 @pytest.mark.parametrize("code", ["Throttling", "PriorRequestNotComplete"])
 def test_a_busy_amazon_is_asked_again(hosted, amazon, code):
     for action in (LIST, CHANGE):

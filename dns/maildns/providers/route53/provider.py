@@ -106,10 +106,18 @@ class Route53:
             now = self._listing(zone).table
         except ProviderError:
             raise ProviderError(f"{error}; whether it was done is unknown, plan again") from None
-        if all(now.get(c.key) == c.new for c in batch.changes):
+        there = [c.key for c in batch.changes if now.get(c.key) == c.new]
+        if len(there) == len(batch.changes):
             return
         if all(now.get(c.key) == c.old for c in batch.changes):
             raise ProviderError(f"{error}; nothing was done") from None
+        if there:
+            # Amazon makes no half of a batch: it was made, or never was, and somebody was there besides.
+            missing = ", ".join(f"{n} {t}" for n, t in (c.key for c in batch.changes) if (n, t) not in there)
+            raise ProviderError(
+                f"{error}; whether it was done is unknown, as somebody else edits this zone: "
+                f"{missing} not as sent, plan again"
+            ) from None
         raise ConflictError(
             f"{zone} was changed by somebody else meanwhile; nothing was done, plan again"
         ) from None
