@@ -144,6 +144,9 @@ def _apply(site: Site, plans: Plans, deadline: float) -> tuple[Outcome, DnsError
 
 
 def _choices(only: list[str] | None, adopt: list[str] | None, allow: list[str] | None) -> Choices:
+    for one in allow or ():
+        if "=" not in one:
+            raise DnsError(f"--allow takes WHAT=NAME, as the line of a refusal spells it, not {one}")
     with as_dns_error():
         return Choices(
             tuple(map(_name, only or ())), tuple(map(_rr_key, adopt or ())), tuple(sorted(allow or ()))

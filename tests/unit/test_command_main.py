@@ -52,6 +52,11 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert all(f" {name} " in out for name in COMMANDS)
 
 
+def test_an_allowance_that_allows_nothing_is_an_error(capsys: pytest.CaptureFixture[str]):
+    assert run(["dns", "plan", "x.yaml", "--allow", "last-mx"]) == 1
+    assert capsys.readouterr().err.startswith("--allow takes WHAT=NAME, ")
+
+
 def _leaves(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     names = command.list_commands(None) if hasattr(command, "list_commands") else ()
     if not names:
