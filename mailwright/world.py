@@ -15,7 +15,7 @@ import dns.resolver
 from maildns.asking.authority import AskError, Server, servers_of
 from maildns.errors import MaildnsError
 from maildns.judging.dnssec import ROOT, Anchors, read_anchors
-from maildns.names import longest_zone
+from maildns.names import longest_zone, within
 from maildns.policy.spf.resolver import ResolverLookup
 from maildns.records import from_rdata
 from mailwright.model.errors import DnsError
@@ -45,6 +45,7 @@ class World:
         self._zones = zone_providers(fleet)
         self._provided = frozenset(zone for zone, provider in self._zones.items() if provider)
         self._servers: dict[str, tuple[Server, ...]] = {}
+        self._homeless: dict[str, tuple[str, ...]] = {}
         self._resolver = dns.resolver.Resolver(configure=fleet.lab is None)
         self._resolver.lifetime = LIFETIME
         self._port = DNS_PORT
@@ -85,12 +86,36 @@ class World:
     def servers(self, zone: str) -> tuple[Server, ...]:
         """The authoritative servers of a zone; of a provider's zone, the provider's comes first.
 
+        Those that do not say which others there are come last.
+
+        Raises:
+            AskError: none can be found, or none answers.
+        """
+        if zone not in self._servers:
+            self._servers[zone] = self._all(zone)
+        return self._servers[zone]
+
+    def without_address(self, zone: str) -> tuple[str, ...]:
+        """Servers of a zone that nobody gives an address for now, so that they cannot be asked.
+
+        A lab's own servers stand for all that it has.
+
         Raises:
             AskError: none can be found, or the first does not answer.
         """
-        if zone not in self._servers:
-            self._servers[zone] = servers_of(zone, self._first(zone), self.lookup, self._port)
-        return self._servers[zone]
+        if self.lab:
+            return ()
+        if zone not in self._homeless:
+            servers = self.servers(zone)
+            asked = {server.address for server in servers}
+            names = sorted(servers[0].ask(zone, "NS"))
+            self._homeless[zone] = tuple(n for n in names if not asked & self._addresses(zone, servers[0], n))
+        return self._homeless[zone]
+
+    def _addresses(self, zone: str, first: Server, name: str) -> frozenset[str]:
+        if within(name, zone):
+            return first.ask(name, "A") | first.ask(name, "AAAA")
+        return frozenset(self.lookup(name))
 
     def few_servers(self, zone: str) -> tuple[Server, ...]:
         """Some authoritative servers of a zone above ours, as the resolver finds them.
@@ -157,10 +182,21 @@ class World:
                 found |= _anchors_in(str(place))
         return found
 
-    def _first(self, zone: str) -> Server:
-        for server in self._found(zone):
-            return server
-        raise AskError(f"no name server of {zone} has an address")
+    def _all(self, zone: str) -> tuple[Server, ...]:
+        """By the first server that says; one that is down must not hide the others."""
+        silent: dict[Server, AskError] = {}
+        try:
+            for first in self._found(zone):
+                try:
+                    found = servers_of(zone, first, self.lookup, self._port)
+                except AskError as error:
+                    silent[first] = error
+                else:
+                    known = {server.address for server in found}
+                    return (*found, *(server for server in silent if server.address not in known))
+        except AskError as error:
+            raise next(iter(silent.values()), error) from None
+        raise next(iter(silent.values()), AskError(f"no name server of {zone} has an address"))
 
     def _found(self, zone: str) -> Iterator[Server]:
         """The servers of a zone, by the resolver."""

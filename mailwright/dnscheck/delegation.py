@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 import dns.flags
@@ -47,22 +47,36 @@ def _check(zone: str, asking: Asking) -> Iterator[Verdict]:
         try:
             sight = _look(server, zone)
         except LameError as error:
-            yield judging.lame(zone, server, str(error))
+            hidden = server.name == server.address  # a primary that nobody is sent to may keep to itself
+            yield (judging.silent if hidden else judging.lame)(zone, server, str(error))
         except AskError as error:
             yield judging.silent(zone, server, str(error))
         else:
             sights.append((server, sight))
             yield judging.judge_server(zone, sight)
+    reached = {server.name for server, _ in sights}
+    named = frozenset[str]().union(*(sight.ns for _, sight in sights), referral.ns if referral else ())
+    yield from _nowhere(zone, named - reached, asking)
     if not sights:
         return
     if not said:
         yield judging.judge_ns(zone, referral, [sight for _, sight in sights])
     if referral and any(within(name, zone) for name in referral.ns):
         yield judging.judge_glue(zone, referral, _addresses(referral, zone, asking))
-    named = [
+    public = [
         pair for pair in sights if pair[0].name != pair[0].address
     ] or sights  # a hidden primary may lead
-    yield _serials(zone, named)
+    yield _serials(zone, public)
+
+
+def _nowhere(zone: str, names: Iterable[str], asking: Asking) -> Iterator[Verdict]:
+    """Of names that led to no server: who has no address, and of whom nobody says."""
+    for name in sorted(names):
+        try:
+            if not asking.addresses(name):
+                yield judging.nowhere(zone, name)
+        except AskError as error:
+            yield Verdict(zone, f"server {name.removesuffix('.')}", State.UNKNOWN, str(error), KIND)
 
 
 def _look(server: Remembered, zone: str) -> Sight:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
+from maildns.asking.authority import AskError, Server
 from maildns.judging.check import State, Verdict
 from mailwright.command import dns_check
 from mailwright.command.main import run
@@ -190,6 +191,27 @@ def test_anchors_are_the_roots_and_the_fleets_own_but_a_lab_has_no_root(site, tm
     with pytest.raises(DnsError, match="no DS or DNSKEY record"):
         _ = World(lab).anchors
     assert not World(lab).anchored("example.")  # what is published is not lost for want of a file
+
+
+@dataclass(frozen=True)
+class _Server(Server):
+    alive: bool = True
+
+    def ask(self, name: str, type_: str) -> frozenset[str]:
+        if not self.alive:
+            raise AskError(f"{self} does not answer")
+        values = {"NS": f"ns1.{name}", "A": "192.0.2.1"}
+        return frozenset({values[type_]} if type_ in values else ())
+
+
+def test_a_zone_is_known_while_any_of_its_servers_answers(site, monkeypatch):
+    world = World(site.fleet)
+    dead, alive = _Server("ns0.x.", "192.0.2.9", alive=False), _Server("ns1.x.", "192.0.2.1")
+    monkeypatch.setattr(world, "_found", lambda _: iter([dead, alive]))
+    assert world.servers("brightpost.example.") == (alive, dead)  # the dead one is somebody's finding
+    monkeypatch.setattr(world, "_found", lambda _: iter([dead]))
+    with pytest.raises(AskError, match="does not answer"):
+        world.servers("parcelnote.example.")
 
 
 def test_a_question_is_asked_once_and_a_failure_remembered():

@@ -164,6 +164,12 @@ def meddling_secondary(fleet: CheckedFleet) -> Iterator[None]:
         fleet.world.settle(SIGNED)
 
 
+def named_server(name: str) -> Break:
+    """The parent and the zone name one server more, without saying where it is."""
+    line = f"{PLAIN} 3600 NS {name}"
+    return together(holding("example.", line), holding(PLAIN, line))
+
+
 def third_server(address: str) -> Break:
     """The parent and the zone name one server more."""
     lines = (f"{PLAIN} 3600 NS ns3.{PLAIN}", f"ns3.{PLAIN} 3600 A {address}")
@@ -237,6 +243,10 @@ CASES = [
     Case("a lame server", third_server("127.0.0.3"), {third("127.0.0.3"): FAULT}, "without authority"),
     Case("a server that is down", third_server("127.0.0.9"),
          {third("127.0.0.9"): UNKNOWN}, "does not answer"),
+    Case("a server without an address", named_server(f"ns3.{SIGNED}"),
+         {("delegation", PLAIN, "server ns3.brightpost.example"): FAULT}, "has no address"),
+    Case("a server that nobody knows", named_server("ns.nowhere.test."),
+         {("delegation", PLAIN, "server ns.nowhere.test"): UNKNOWN}, "the resolver gives no A"),
     Case("a server without TCP", odd_server(tcp=False, recursive=False),
          {third("127.0.0.4"): FAULT}, "over TCP"),
     Case("a server that offers recursion", odd_server(tcp=True, recursive=True),

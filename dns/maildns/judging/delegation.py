@@ -128,6 +128,13 @@ def lame(zone: str, server: Server, error: str) -> Verdict:
     return _fault(zone, f"server {server}", f"should serve the zone: {error}", remedy)
 
 
+def nowhere(zone: str, name: str) -> Verdict:
+    """A server that is named and has no address: a part of the world's questions goes nowhere."""
+    sentence = "is named as a server of the zone, and has no address"
+    remedy = "give the name an address, or take it out of the NS records and the delegation"
+    return _fault(zone, f"server {name.removesuffix('.')}", sentence, remedy)
+
+
 def silent(zone: str, server: Server, error: str) -> Verdict:
     """A server of which nothing is known."""
     return Verdict(zone, f"server {server}", State.UNKNOWN, error, KIND)
