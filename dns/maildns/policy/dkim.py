@@ -101,9 +101,20 @@ def selector_name(domain: str, selector: str) -> str:
 
 def is_live_key(name: str, text: str) -> bool:
     """Whether a TXT value at `name` is a DKIM key that verifiers would use today."""
+    key = _key_at(name, text)
+    return key is not None and bool(key.public)
+
+
+def is_revoked_key(name: str, text: str) -> bool:
+    """Whether a TXT value at `name` says that a DKIM key is revoked."""
+    key = _key_at(name, text)
+    return key is not None and not key.public
+
+
+def _key_at(name: str, text: str) -> DkimKey | None:
     if "_domainkey" not in name.split("."):
-        return False
+        return None
     try:
-        return bool(DkimKey.parse(text).public)
+        return DkimKey.parse(text)
     except RecordError:
-        return False
+        return None
