@@ -42,6 +42,19 @@ def test_a_proxied_website_is_nobodys_business(zone, provider):
     assert sum(r["proxied"] for r in zone.records.values()) == 2
 
 
+@pytest.mark.parametrize("proxied", [True, False])
+def test_an_alias_at_the_apex_stays_and_our_records_lie_beside_it(zone, provider, proxied):
+    """Cloudflare gives its addresses in its place, so that it is in no MX record's way."""
+    add(zone, (f"{ZONE} 300 CNAME site.example.net.",), proxied=proxied)
+    publish(provider, [A, SPF, rrset(ZONE, "MX", 300, [f"10 {A.name}"])])
+    assert [r["content"] for r in zone.at("cf.example", "CNAME")] == ["site.example.net"]
+    (conflict,) = plan(provider, [A, SPF, rrset(ZONE, "A", 300, ["192.0.2.80"])]).conflicts
+    assert (conflict.key, conflict.adoptable) == ((ZONE, "A"), False)
+    assert "an alias of site.example.net." in conflict.sentence
+    publish(provider, [], allow={f"last-mx={ZONE}"})
+    assert [r["type"] for r in zone.records.values()] == ["CNAME"]
+
+
 def test_ownership_is_in_comments_and_no_record_is_published_for_it(zone, provider):
     publish(provider, [A, SPF])
     assert sorted(r["name"] for r in zone.records.values()) == ["cf.example", "mail.cf.example"]

@@ -43,6 +43,19 @@ def test_refusals_without_end_are_one_line(cloudflare, provider):
         provider.fetch(ZONE)
 
 
+def test_a_batch_that_is_refused_without_end_says_what_was_done(cloudflare, provider):
+    made = plan(provider, [A])
+    cloudflare.mishaps["batch"] += ["429"] * 50
+    with pytest.raises(ProviderError, match="too many requests; nothing was done"):
+        provider.apply(ZONE, made.changes, made.etag)
+    cloudflare.mishaps["batch"].clear()
+    cloudflare.mishaps["batch"] += ["502", "429 86400"]
+    with pytest.raises(
+        ProviderError, match=r"for another 86400 s .*; what became of the changes is not known"
+    ):
+        provider.apply(ZONE, made.changes, made.etag)
+
+
 def test_a_wait_of_more_than_an_hour_is_left_to_the_operator(cloudflare, provider, clock):
     cloudflare.mishaps["records"].append("429 86400")
     with pytest.raises(ProviderError, match="for another 86400 s"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import httpx
 import pytest
 
 from maildns.provider import ProviderError
@@ -20,6 +21,16 @@ def test_a_question_is_asked_again(cloudflare, zone, provider, mishap):
     cloudflare.mishaps["zones"] += [mishap]
     cloudflare.mishaps["records"] += [mishap] * 3
     assert [r.name for r in provider.fetch(ZONE).rrsets] == [f"a.{ZONE}"]
+
+
+@pytest.mark.parametrize(
+    "content", [{"success": False, "result": None, "errors": [{"code": 10000, "message": "Busy."}]}, []]
+)
+def test_an_answer_that_is_none_is_one_line(provider, monkeypatch, content):
+    monkeypatch.setattr(httpx.Response, "json", lambda _: content)
+    with pytest.raises(ProviderError, match=r"Busy|not what the API promises") as error:
+        provider.fetch(ZONE)
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("how", ["goes", "comes"])

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
 from maildns.providers.cloudflare.api import ENDPOINT, TRIES, Api, LimitedError, RefusedError, UnsureError
 from maildns.providers.cloudflare.limits import unholdable
-from maildns.providers.cloudflare.pace import Pace
+from maildns.providers.cloudflare.pace import MOST, Pace
 from maildns.providers.cloudflare.state import State, read_state
 from maildns.providers.cloudflare.writes import Limits, batches, operations
 from maildns.records import RRset
@@ -46,7 +46,9 @@ class Cloudflare:
     def fetch(self, zone: str) -> Snapshot:
         """Read a zone. `etag` is a digest of all its records with their ids and times."""
         state = self._state(zone)
-        return Snapshot(zone, tuple(state.table[key] for key in sorted(state.table)), state.etag)
+        return Snapshot(
+            zone, tuple(state.table[key] for key in sorted(state.table)), state.etag, state.opaque
+        )
 
     def apply(self, zone: str, changes: Sequence[Change], etag: str) -> None:
         """Write the changes in as few batches as the zone's plan allows, usually one.
@@ -90,19 +92,25 @@ class Cloudflare:
         """One batch, and certainty about what became of it."""
         _refuse_moved(changes, state)
         todo = operations(changes, state, limits, comments=self.comments)
-        doubts = 0
+        doubts = refused = 0
         while True:
             refusal: ProviderError | None = None
             try:
                 self._api.batch(zone, todo)
-            except LimitedError:
-                pass  # certainly not done; reading waits as long as we were told
+            except LimitedError as error:  # certainly not done; reading waits as long as we were told
+                refused += 1
+                refusal = error if refused == MOST else None
+                if refused > 1:  # reading is let through all the while
+                    self._api.pace.back_off(refused)
             except UnsureError as error:
                 doubts += 1
                 refusal = error if doubts == TRIES else None
                 self._api.pace.back_off(doubts)
             except RefusedError as error:
                 refusal = error
+            except ProviderError as error:  # the pace gives up, before it was sent or after it was refused
+                fate = "what became of an earlier attempt is not certain" if doubts else "nothing was done"
+                raise ProviderError(f"{error}; {fate}") from None
             else:
                 return
             try:

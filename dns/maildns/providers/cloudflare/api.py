@@ -177,9 +177,12 @@ class Api:
             self._judge(who, error)
         self.pace.answered(answer.headers)
         try:
-            return answer.json()
+            content = answer.json()
         except ValueError:
             raise UnsureError(f"{who}: the answer is no JSON") from None
+        if not (isinstance(content, Mapping) and content.get("success", True)):
+            raise UnsureError(f"{who}: {_said(content) or 'the answer is not what the API promises'}")
+        return content
 
     def _judge(self, who: str, error: Any) -> None:  # noqa: ANN401 - the SDK is imported late
         status = error.status_code

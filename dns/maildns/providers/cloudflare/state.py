@@ -66,9 +66,23 @@ class State:
         return {key: tuple(group) for key, group in table.items()}
 
     @cached_property
+    def opaque(self) -> Mapping[RrKey, str]:
+        """What is there without records of its own.
+
+        A CNAME at the apex is no alias to the world: Cloudflare answers with the addresses of its target,
+        and other types lie beside it (https://developers.cloudflare.com/dns/cname-flattening/).
+        """
+        targets = ", ".join(record.value for record in self.by_key.get((self.zone, "CNAME"), ()))
+        what = f"an alias of {targets}, which Cloudflare resolves itself"
+        return {(self.zone, type_): what for type_ in _SISTERS} if targets else {}
+
+    @cached_property
     def table(self) -> Mapping[RrKey, RRset]:
         """The sets, with every marker as a TXT set wherever it is really kept."""
         sets = {key: _set(key, group) for key, group in self.by_key.items()}
+        flattened = sets.pop((self.zone, "CNAME"), None)
+        if flattened:
+            sets |= {k: RRset(*k, flattened.ttl, frozenset({what})) for k, what in self.opaque.items()}
         for record in self.records:
             sister = (record.name, _SISTERS.get(record.type, ""))
             if record.proxied and sister[1] and sister not in sets:
