@@ -293,6 +293,8 @@ CASES = [
     Case("another key on port 25", shown("mail", "mx1.brightpost.example"),
          {SERVED: FAULT}, "no record fits"),
     Case("no STARTTLS", mail(offers=False), {SERVED: FAULT}, "offers no STARTTLS"),
+    Case("a mail server that cannot start TLS", mail(starts=False),
+         {SERVED: FAULT}, "answers 454 to STARTTLS"),
     Case("a mail server that is down", down(25), {SERVED: UNKNOWN}, "Connection refused"),
     Case("a mail server that does not talk to us", mail(greeting="554 no"), {SERVED: UNKNOWN}, "answers 554"),
     Case("no TLSA record", lacking(SIGNED, f"_25._tcp.{HOST} TLSA"),

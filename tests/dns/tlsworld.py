@@ -142,6 +142,8 @@ class Mail:
     context: ssl.SSLContext
     offers: bool = True
     """STARTTLS."""
+    starts: bool = True
+    """TLS, when asked to."""
     greeting: str = "220 ready"
     port: int = 0
 
@@ -156,6 +158,8 @@ def mail_server(mail: Mail) -> Iterator[Mail]:
             while line := self.rfile.readline().decode().strip().upper():
                 if line.startswith("EHLO"):
                     self._say("250-mx", "250-STARTTLS" if mail.offers else "250-PIPELINING", "250 HELP")
+                elif line == "STARTTLS" and not mail.starts:
+                    self._say("454 4.7.0 TLS not available due to local problem")
                 elif line == "STARTTLS" and mail.offers:
                     self._say("220 go ahead")
                     self.request = mail.context.wrap_socket(self.request, server_side=True)

@@ -10,7 +10,7 @@ import http.client
 import ssl
 from dataclasses import dataclass
 
-from maildns.asking.dial import Dial, UnreachedError, WrongError
+from maildns.asking.dial import Dial, UnreachedError, WrongError, bounded
 
 PORT = 443
 LIMIT = 64 * 1024
@@ -32,9 +32,14 @@ def fetch(host: str, address: str, path: str, context: ssl.SSLContext, dial: Dia
     """GET a document from `address`; `host` has no final dot.
 
     Raises:
-        UnreachedError: no connection, or it fell silent.
+        UnreachedError: no connection, it fell silent, or it takes too long.
         WrongError: a certificate that does not verify, a status other than 200, or too long a document.
     """
+    with bounded(dial, f"{host} ({address}) port {PORT}") as dialled:
+        return _fetched(host, address, path, context, dialled)
+
+
+def _fetched(host: str, address: str, path: str, context: ssl.SSLContext, dial: Dial) -> Document:
     connection = _Connection(host, address, context, dial)
     try:
         connection.request("GET", path, headers={"User-Agent": "mailwright", "Accept": "text/plain"})

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import smtplib
 import socket
 import ssl
 from typing import Any
 
-from maildns.asking.dial import Dial, UnreachedError, WrongError
+from maildns.asking.dial import Dial, UnreachedError, WrongError, bounded
 
 PORT = 25
 
@@ -18,17 +19,26 @@ def served_chain(host: str, address: str, helo: str, dial: Dial) -> tuple[bytes,
     `host` is the MX's name without a final dot: it goes into the handshake (RFC 7672 section 8.1).
 
     Raises:
-        UnreachedError: no connection, no greeting, or it fell silent.
-        WrongError: it offers no STARTTLS, or the handshake fails.
+        UnreachedError: no connection, no greeting, it fell silent, or it takes too long.
+        WrongError: it offers no STARTTLS or refuses it, or the handshake fails.
     """
+    where = f"{host} ({address}) port {PORT}"
+    with bounded(dial, where) as dialled:
+        return _served(host, address, helo, dialled, where)
+
+
+def _served(host: str, address: str, helo: str, dial: Dial, where: str) -> tuple[bytes, ...]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False  # what the certificate is worth, TLSA says
     context.verify_mode = ssl.CERT_NONE
-    where = f"{host} ({address}) port {PORT}"
     try:
-        with _Smtp(host, address, helo, dial) as session:
-            session.starttls(context=context)
-            return _chain(session.sock)
+        with contextlib.closing(_Smtp(host, address, helo, dial)) as session:
+            session.ehlo_or_helo_if_needed()
+            _start_tls(session, context, where)
+            found = _chain(session.sock)
+            with contextlib.suppress(OSError):  # smtplib's errors, too: we know what we came for
+                session.quit()
+            return found
     except smtplib.SMTPNotSupportedError:
         raise WrongError(f"{where} offers no STARTTLS") from None
     except ssl.SSLError as error:
@@ -39,6 +49,13 @@ def served_chain(host: str, address: str, helo: str, dial: Dial) -> tuple[bytes,
         raise UnreachedError(f"{where} answers {error.smtp_code}") from None
     except OSError as error:
         raise UnreachedError(f"{where}: {error.strerror or error}") from None
+
+
+def _start_tls(session: smtplib.SMTP, context: ssl.SSLContext, where: str) -> None:
+    try:
+        session.starttls(context=context)
+    except smtplib.SMTPResponseException as error:  # Postfix says 454 where its key cannot be read
+        raise WrongError(f"{where} answers {error.smtp_code} to STARTTLS") from None
 
 
 class _Smtp(smtplib.SMTP):
