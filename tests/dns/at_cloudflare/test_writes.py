@@ -78,7 +78,7 @@ def test_when_nobody_can_be_asked_afterwards_that_is_said(cloudflare, provider):
     made = plan(provider, [A])
     cloudflare.mishaps["batch"].append("done, cut")
     cloudflare.before_batch.append(lambda: cloudflare.mishaps["records"].extend(["502"] * 4))
-    with pytest.raises(ProviderError, match="what became of the changes is not known"):
+    with pytest.raises(ProviderError, match="what became of it is not known"):
         provider.apply(ZONE, made.changes, made.etag)
     assert plan(provider, [A]).changes == ()  # it was done, and the next plan sees so
 

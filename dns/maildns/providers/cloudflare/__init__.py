@@ -9,7 +9,8 @@ it is sent again (docs/decisions/cloudflare-writes.md).
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from maildns.provider import Change, ConflictError, ProviderError, Snapshot
@@ -17,10 +18,13 @@ from maildns.providers.cloudflare.api import ENDPOINT, TRIES, Api, LimitedError,
 from maildns.providers.cloudflare.limits import unholdable
 from maildns.providers.cloudflare.pace import MOST, Pace
 from maildns.providers.cloudflare.state import State, read_state
-from maildns.providers.cloudflare.writes import Limits, batches, operations
+from maildns.providers.cloudflare.writes import Limits, Operations, batches, operations
 from maildns.records import RRset
 
 __all__ = ["ENDPOINT", "Cloudflare"]
+
+_ENOUGH: Mapping[type[ProviderError], int] = {UnsureError: TRIES, LimitedError: MOST, RefusedError: 1}
+"""How often a batch may fail so before we give up."""
 
 
 @dataclass(frozen=True)
@@ -92,36 +96,35 @@ class Cloudflare:
         """One batch, and certainty about what became of it."""
         _refuse_moved(changes, state)
         todo = operations(changes, state, limits, comments=self.comments)
-        doubts = refused = 0
+        failures: Counter[type[ProviderError]] = Counter()
         while True:
-            refusal: ProviderError | None = None
             try:
-                self._api.batch(zone, todo)
-            except LimitedError as error:  # certainly not done; reading waits as long as we were told
-                refused += 1
-                refusal = error if refused == MOST else None
-                if refused > 1:  # reading is let through all the while
-                    self._api.pace.back_off(refused)
-            except UnsureError as error:
-                doubts += 1
-                refusal = error if doubts == TRIES else None
-                self._api.pace.back_off(doubts)
-            except RefusedError as error:
-                refusal = error
-            except ProviderError as error:  # the pace gives up, before it was sent or after it was refused
-                fate = "what became of an earlier attempt is not certain" if doubts else "nothing was done"
-                raise ProviderError(f"{error}; {fate}") from None
-            else:
-                return
-            try:
+                error = self._sent(zone, todo)
+                if error is None:
+                    return
+                failures[type(error)] += 1
+                self._pause(error, failures[type(error)])
                 now = self._state(zone)
-            except ProviderError as error:
-                fate = "what became of the changes is not known" if doubts else "nothing was done"
-                raise ProviderError(f"{error}; {fate}, plan again") from None
-            if _is_there(changes, state, now, doubtful=doubts > 0):
+            except ProviderError as gone:
+                known = "nothing was done" if not failures[UnsureError] else "what became of it is not known"
+                raise ProviderError(f"{gone}; {known}, plan again") from None
+            if _is_there(changes, state, now, doubtful=failures[UnsureError] > 0):
                 return
-            if refusal:
-                raise ProviderError(f"{refusal}; nothing was done")
+            if failures[type(error)] >= _ENOUGH[type(error)]:
+                raise ProviderError(f"{error}; nothing was done")
+
+    def _sent(self, zone: str, todo: Operations) -> UnsureError | LimitedError | RefusedError | None:
+        """Send a batch once; what was said against it."""
+        try:
+            self._api.batch(zone, todo)
+        except (UnsureError, LimitedError, RefusedError) as error:
+            return error
+        return None
+
+    def _pause(self, error: ProviderError, times: int) -> None:
+        """Wait before the zone is read. After a first 429 that reading waits as long as we were told."""
+        if isinstance(error, UnsureError) or (isinstance(error, LimitedError) and times > 1):
+            self._api.pace.back_off(times)
 
 
 def _refuse_moved(changes: Iterable[Change], state: State) -> None:
