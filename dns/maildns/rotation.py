@@ -55,8 +55,9 @@ class Timing:
     ttl: int
     """How long resolvers may keep a record of ours."""
     negative: int
-    """How long they may keep that there is none: the SOA's minimum (RFC 2308 section 5). A validating
-    resolver may know that of a name nobody ever asked for (RFC 8198)."""
+    """How long they may keep what they know of a selector that never was: that there is none, for the SOA's
+    minimum (RFC 2308 section 5), or a wildcard's answer, for its TTL. A validating resolver may know that
+    of a name nobody ever asked for (RFC 8198)."""
     queue: int
     """How long mail may wait between being signed and being verified: the longest queue lifetime."""
     revoked: int
@@ -74,6 +75,8 @@ class Sight:
     """Servers that do not show what they should, each with what is wrong."""
     silent: tuple[str, ...] = ()
     """Servers that could not be asked, or why none could."""
+    showing: int = 0
+    """How many servers show it."""
 
     @property
     def everywhere(self) -> bool:
@@ -206,6 +209,10 @@ class Ring:
         _require(fit, f"{selector} is {key.state}: only a key that signs or retires can be hurried")
         return self._put(key, urgent=True)
 
+    def hold_anew(self, selector: str, now: int) -> Ring:
+        """A host may have signed with a retiring key until now: hold it as if it had just retired."""
+        return self._put(self._in(selector, State.RETIRING), since=now)
+
     def withdraw(self, selector: str, now: int) -> Ring:
         """Revoke a key that no host has ever been told to sign with."""
         key = self._in(selector, State.MADE, State.PUBLISHED)
@@ -245,6 +252,11 @@ class Ring:
         if key.since is None:
             return None
         return key.since if key.urgent else key.since + timing.queue + max(timing.ttl, key.ttl) + 1
+
+    def may_revoke(self, key: Key, now: int, timing: Timing) -> bool:
+        """Whether it is time to revoke a retiring key."""
+        ready = self.revoke_at(key, timing)
+        return ready is not None and ready <= now
 
     def delete_at(self, key: Key, timing: Timing) -> int | None:
         """The first second at which a revoked key may be deleted; `None` until all see it revoked."""

@@ -41,6 +41,8 @@ class Rotation:
     """Hosts that are lost: nobody waits for them."""
     held: list[str] = field(default_factory=list)
     """What stands in the way, where it is not the time alone."""
+    _kept: list[str] = field(default_factory=list)
+    """What of it stays so until the command ends."""
     _cleaned: bool = False
 
     # --- what is asked for
@@ -77,6 +79,8 @@ class Rotation:
                 self._stop(domain, key)
             elif key.state is State.SIGNING:
                 self._begin(domain, key.algorithm)
+            elif not urgent:
+                self.say(f"{domain.name.bare}: {selector} is {key.state}; nothing to do before its time")
         else:
             self.say(f"{domain.name.bare}: {selector} is {key.state} already")
         self._save()
@@ -97,14 +101,31 @@ class Rotation:
 
     def advance(self) -> None:
         """Take steps until none can be taken at this time."""
-        phases = (self._make, self._switch, self._confirm, self._revoke, self._delete, self._show)
-        asked = tuple(self.held)  # what stood in the way of beginning; the rest may yet give way
+        phases = (
+            self._replace_urgent,
+            self._make,
+            self._switch,
+            self._confirm,
+            self._revoke,
+            self._delete,
+            self._show,
+        )
+        self._kept = list(self.held)  # what stood in the way of beginning; the rest may yet give way
         while True:
-            before, self.held = self.keyring, list(asked)
+            before, self.held = self.keyring, list(self._kept)
             for phase in phases:
                 phase()
             if self.keyring == before:
                 return
+
+    def _replace_urgent(self) -> None:
+        """Begin to exchange keys in wrong hands that hosts had yet to switch to when that became known."""
+        for domain in self.domains:
+            for algorithm in _algorithms(domain):
+                signer = self._ring(domain).signer(algorithm)
+                if signer and signer.urgent:
+                    self._begin(domain, algorithm)
+        self._save()
 
     def _make(self) -> None:
         made = [
@@ -200,7 +221,31 @@ class Rotation:
         return tuple(m.name for m in self.fleet.with_role(SIGNS))
 
     def _revoke(self) -> None:
+        self._look_at_hosts_again()
         self._let_go(State.RETIRING, Ring.revoke_at, Ring.revoke, "revoked")
+
+    def _look_at_hosts_again(self) -> None:
+        """Hold keys anew that a host may have signed with since, be it by a deploy from an old checkout.
+
+        A host that is away may have mail in its queue that it will yet try to deliver.
+        """
+        now = self.clock()
+        due = [
+            (domain, key)
+            for domain, timing in self._timed()
+            for key in self._ring(domain).keys
+            if key.state is State.RETIRING
+            and not key.urgent
+            and self._ring(domain).may_revoke(key, now, timing)
+        ]
+        if not due or self._proved(self.effects.stopped) is not None:
+            return
+        for domain, key in due:
+            self._put(domain, self._ring(domain).hold_anew(key.selector, self.clock()))
+            self.say(f"{domain.name.bare}: {key.selector} is held anew: a host may have signed with it")
+        self._kept = list(self.held)
+        self._save()
+        self._proved(self.effects.deploy)
 
     def _delete(self) -> None:
         self._let_go(State.REVOKED, Ring.delete_at, Ring.delete, "deleted")
@@ -236,7 +281,11 @@ class Rotation:
         return True
 
     def _new(self, domain: Domain, algorithm: str, *, standby: bool) -> None:
-        selector = next(s for s in _selectors(algorithm, self.clock()) if not self._used(domain, s))
+        try:
+            selector = next(s for s in _selectors(algorithm, self.clock()) if not self._used(domain, s))
+        except DnsError as error:
+            self._hold(f"{domain.name.bare}: {error}")
+            return
         self._put(domain, self._ring(domain).begin(selector, algorithm, self.clock(), standby=standby))
         self.say(f"{domain.name.bare}: {selector} is made{', to stand by' if standby else ''}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from maildns.asking.authority import AskError, Server, wait_until_served
+from maildns.asking.proof import ZoneProof
 from maildns.errors import RecordError
 from maildns.names import longest_zone
 from maildns.planning.plan import plan_zone
@@ -18,7 +19,7 @@ from maildns.policy.dkim import DkimKey, selector_name
 from maildns.provider import Change, Provider
 from maildns.records import RRset, collect
 from maildns.rotation import Key, Sight, State, Timing
-from mailwright.dkim.effects import Place
+from mailwright.dkim.effects import SIGNS, Place
 from mailwright.model.base import seconds
 from mailwright.model.domains import Domain
 from mailwright.model.errors import DnsError
@@ -40,6 +41,12 @@ POSTFIX_LIFETIME = 432_000
 
 AT_ONCE = 8
 """Questions under way at a time."""
+
+UNUSED = "nobody-signs-with-this"
+"""A selector that no key ever has: what is found there is a wildcard's."""
+
+NAMED = 5
+"""How many keys a refusal names."""
 
 
 class Signers(Protocol):
@@ -66,6 +73,8 @@ class RealEffects:
     clock: Callable[[], int]
     say: Callable[[str], None] = lambda _: None
     _saved: Keyring | None = field(default=None, init=False)
+    _told: list[str] = field(default_factory=list, init=False)
+    """What was asked to be done by hand."""
 
     def save(self, keyring: Keyring) -> None:
         """As in `Effects`; what is written already is not written again."""
@@ -81,8 +90,9 @@ class RealEffects:
         """
         if secret_name(domain, selector) in self.vault.read().secrets:
             return True
+        name, unused = (selector_name(str(domain.name), each) for each in (selector, UNUSED))
         try:
-            return any(s.ask(selector_name(str(domain.name), selector), "TXT") for s in self._servers(domain))
+            return any((v := s.ask(name, "TXT")) and v != s.ask(unused, "TXT") for s in self._servers(domain))
         except AskError as error:
             raise DnsError(str(error)) from None
 
@@ -102,7 +112,8 @@ class RealEffects:
         """As in `Effects`; what `apply` would change in the zones besides is left to it.
 
         Raises:
-            DnsError: a zone cannot be read or changed, or somebody else's record stands at a selector.
+            DnsError: a zone cannot be read or changed, or somebody else's record stands at a selector;
+                all others were seen to by then.
         """
         site = self.site.with_keyring(keyring)
         providers = zone_providers(site.fleet)
@@ -112,14 +123,29 @@ class RealEffects:
         zones: dict[str | None, set[str]] = {}
         for name in names:
             zones.setdefault(longest_zone(name, providers), set()).add(name)
+        failed: list[str] = []
         for zone, inside in zones.items():
             rrsets = [r for r in wanted if r.name in inside]
             if zone and (provider := providers[zone]):
-                with as_dns_error():
-                    self._publish(zone, provider_of(site, provider), rrsets, inside, keyring)
+                try:
+                    with as_dns_error():
+                        self._publish(zone, provider_of(site, provider), rrsets, inside, keyring)
+                except DnsError as error:
+                    failed.append(str(error))
             else:
-                for each in rrsets:
-                    self.say(f"publish by hand: {each.name} {each.type} {' '.join(sorted(each.rdata))}")
+                self._by_hand(rrsets, inside)
+        if failed:
+            raise DnsError("; ".join(failed))
+
+    def _by_hand(self, rrsets: Sequence[RRset], names: set[str]) -> None:
+        gone = names - {each.name for each in rrsets}
+        lines = [
+            f"publish by hand: {each.name} {each.type} {' '.join(sorted(each.rdata))}" for each in rrsets
+        ]
+        for line in (*lines, *(f"delete by hand: {name} TXT" for name in sorted(gone))):
+            if line not in self._told:
+                self._told.append(line)
+                self.say(line)
 
     def _publish(
         self, zone: str, provider: Provider, rrsets: Sequence[RRset], names: set[str], keyring: Keyring
@@ -133,7 +159,8 @@ class RealEffects:
             raise DnsError(f"{zone}: published, but a second plan is not empty; look at it with `dns plan`")
         self.say(f"published {', '.join(sorted({c.key[0] for c in changes} & names))}")
         # Whoever is late is told of by the look that follows.
-        wait_until_served(dict.fromkeys(self._world.servers(zone), changes), DEADLINE)
+        servers, proof = self._world.servers(zone), ZoneProof(zone, self._world.anchored(zone))
+        wait_until_served(dict.fromkeys(servers, changes), DEADLINE, proof=proof)
 
     def _changes(
         self, zone: str, provider: Provider, rrsets: Sequence[RRset], names: set[str], keyring: Keyring
@@ -151,25 +178,36 @@ class RealEffects:
         return see(self.site.with_keyring(keyring), self._world, domain, key, self.clock)
 
     def timing(self, domain: Domain) -> Timing:
-        """As in `Effects`; the SOA is asked of every server.
+        """As in `Effects`; the SOA is asked of every server, once.
 
         Raises:
             DnsError: no server says how long resolvers may remember that there is no record.
         """
         if domain.name not in self._negative:
-            self._negative[domain.name] = self._minimum(domain)
+            try:
+                self._negative[domain.name] = self._minimum(domain)
+            except DnsError as error:
+                self._negative[domain.name] = error
+        negative = self._negative[domain.name]
+        if isinstance(negative, DnsError):
+            raise negative
         policy = self.site.fleet.dkim
         return Timing(
             self.site.fleet.dns.ttl,
-            self._negative[domain.name],
+            negative,
             longest_queue(self.site),
             seconds(policy.revoked_for),
             seconds(policy.max_age),
         )
 
     def deploy(self, keyring: Keyring) -> Mapping[str, str]:
-        """As in `Effects`."""
-        return self.hosts.deploy(self.site.with_keyring(keyring))
+        """As in `Effects`; hosts are given nothing while a key is among it that the world cannot see."""
+        site = self.site.with_keyring(keyring)
+        try:
+            refuse_unseen(site)
+        except DnsError as error:
+            return {machine.name: str(error) for machine in site.fleet.with_role(SIGNS)}
+        return self.hosts.deploy(site)
 
     def stopped(self, keyring: Keyring) -> Mapping[str, str]:
         """As in `Effects`."""
@@ -180,7 +218,7 @@ class RealEffects:
         self.site = replace(self.site, secrets=FleetSecrets(self.vault))
 
     @cached_property
-    def _negative(self) -> dict[str, int]:
+    def _negative(self) -> dict[str, int | DnsError]:
         return {}
 
     @cached_property
@@ -192,6 +230,7 @@ class RealEffects:
 
     def _minimum(self, domain: Domain) -> int:
         found: list[int] = []
+        unused = selector_name(str(domain.name), UNUSED)
         try:
             zone = self._world.zone_of(str(domain.name))
             servers = self._servers(domain)
@@ -200,43 +239,63 @@ class RealEffects:
         for server in servers:
             with suppress(AskError):
                 found += [int(soa.split()[-1]) for soa in server.ask(zone, "SOA")]
+                found += [rrset.ttl for rrset in server.query(unused, "TXT").answer]
         if not found:
             raise DnsError(f"no server of {zone} gives its SOA")
         return max(found)
 
 
 def see(site: Site, world: World, domain: Domain, key: Key, clock: Callable[[], int]) -> Sight:
-    """Ask every authoritative server of a domain whether it shows a key as the key's state wants."""
+    """Ask every authoritative server of a domain whether it shows a key as the key's state wants.
+
+    In a signed zone an answer counts once a validating resolver would accept it.
+    """
     name = selector_name(str(domain.name), key.selector)
     wanted = None if key.state is State.DELETED else shown_key(domain, key, site.secrets)
     try:
-        servers = world.servers(world.zone_of(str(domain.name)))
+        zone = world.zone_of(str(domain.name))
+        servers = world.servers(zone)
+        silent = [f"{each} has no address" for each in world.without_address(zone)]
     except AskError as error:
         return Sight(clock(), silent=(str(error),))
+    shows = partial(_shows, question=Question(domain, name, wanted, ZoneProof(zone, world.anchored(zone))))
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        found = list(pool.map(partial(_shows, name=name, wanted=wanted), servers))
-    silent = [silence for _, silence in found if silence] + ([] if servers else ["no server to ask"])
+        found = list(pool.map(shows, servers))
+    silent += [silence for _, silence in found if silence] + ([] if servers else ["no server to ask"])
+    lacking = tuple(fault for fault, _ in found if fault)
     # The time after the answers: since then, at the latest, it is so.
-    return Sight(clock(), tuple(fault for fault, _ in found if fault), tuple(silent))
+    return Sight(clock(), lacking, tuple(silent), sum(each == _SHOWN for each in found))
 
 
 def refuse_unseen(site: Site) -> None:
     """Refuse to have hosts sign with a key that any authoritative server does not show.
+
+    Of a key that hosts have been seen to sign with before, a server that does not answer says nothing:
+    else one that is down anywhere would stop all deploys.
 
     Raises:
         DnsError: naming the keys, and the servers that lack them or do not answer.
         SecretError: a private half is missing.
     """
     world = World(site.fleet)
-    unseen = [
-        f"{key.selector} of {domain.name.bare}: {'; '.join((*sight.lacking, *sight.silent))}"
-        for domain in site.fleet.domains
-        for key in site.keyring.shown(domain)
-        if key.selector in {k.selector for k in domain.dkim}
-        and not (sight := see(site, world, domain, key, lambda: 0)).everywhere
-    ]
+    unseen = list(_unseen(site, world))
     if unseen:
-        raise DnsError(f"hosts would sign with keys that the world cannot see: {', '.join(unseen)}")
+        more = f" (and {len(unseen) - NAMED} more)" if len(unseen) > NAMED else ""
+        listed = ", ".join(unseen[:NAMED])
+        raise DnsError(f"hosts would sign with keys that the world cannot see: {listed}{more}")
+
+
+def _unseen(site: Site, world: World) -> Iterator[str]:
+    for domain in site.fleet.domains:
+        selectors = {key.selector for key in domain.dkim}
+        known = {key.selector for key in site.keyring.ring(domain.name).keys if key.state is State.SIGNING}
+        for key in site.keyring.shown(domain):
+            if key.selector in selectors:
+                sight = see(site, world, domain, key, lambda: 0)
+                silence_is_fine = key.selector in known and sight.showing > 0
+                if sight.lacking or (sight.silent and not silence_is_fine):
+                    why = "; ".join((*sight.lacking, *sight.silent))
+                    yield f"{key.selector} of {domain.name.bare}: {why}"
 
 
 def longest_queue(site: Site) -> int:
@@ -250,18 +309,39 @@ def longest_queue(site: Site) -> int:
     return max(found, default=POSTFIX_LIFETIME)
 
 
-def _shows(server: Server, *, name: str, wanted: DkimKey | None) -> tuple[str, str]:
+@dataclass(frozen=True)
+class Question:
+    """What servers are asked about a key."""
+
+    domain: Domain
+    name: str
+    wanted: DkimKey | None
+    """`None`: that there is no key."""
+    proof: ZoneProof
+
+
+_SHOWN = ("", "")
+
+
+def _shows(server: Server, *, question: Question) -> tuple[str, str]:
     """What is wrong with a server's answer about a key, or why there is none; two empty ones: nothing."""
     try:
-        values = server.ask(name, "TXT")
+        values = server.ask(question.name, "TXT")
+        fault = _fault(server, values, question)
     except AskError as error:
         return "", str(error)
+    return (f"{server} {fault}", "") if fault else (question.proof(server, (question.name, "TXT")) or "", "")
+
+
+def _fault(server: Server, values: frozenset[str], question: Question) -> str:
     found = [key for key in map(_parsed, values) if key]
-    if wanted is None:
-        return (f"{server} still has it" if found else ""), ""
-    if found == [wanted]:
-        return "", ""
-    return f"{server} {'shows another key' if found else 'has no key there'}", ""
+    if question.wanted is None:
+        unused = selector_name(str(question.domain.name), UNUSED)
+        return "still has it" if found and values != server.ask(unused, "TXT") else ""
+    if found == [question.wanted]:
+        # RFC 6376 section 3.6.2.2: what a verifier makes of several is undefined.
+        return "shows something else beside it" if len(values) > 1 else ""
+    return "shows another key" if found else "has no key there"
 
 
 def _parsed(text: str) -> DkimKey | None:

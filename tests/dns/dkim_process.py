@@ -17,7 +17,7 @@ from mailwright.command import dkim as command
 from mailwright.command import dkim_report
 from mailwright.command.dkim_hosts import Found
 from mailwright.command.main import run
-from mailwright.dkim.world import RealEffects, refuse_unseen
+from mailwright.dkim.world import RealEffects
 from mailwright.model.load import load_site
 from mailwright.model.role import Role, Settings
 
@@ -35,13 +35,12 @@ ROLES = (
 
 
 class FileHosts:
-    """Hosts that sign with what `hosts.json` says. They are given no key that the servers do not show."""
+    """Hosts that sign with what `hosts.json` says."""
 
     def __init__(self, folder):
         self.folder = folder
 
     def deploy(self, site):
-        refuse_unseen(site)
         now = self._read()
         wanted = [f"{k.selector}.{d.name.bare}" for d in site.fleet.domains for k in d.dkim]
         problems = {

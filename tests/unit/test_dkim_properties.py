@@ -7,7 +7,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from maildns.rotation import State
 from mailwright.dkim.rotation import Rotation
-from tests.unit.dkim_world import DOMAIN, HOSTS, World, fleet
+from tests.unit.dkim_world import DOMAIN, HOSTS, TIMING, World, fleet
 
 KILLS = st.none() | st.integers(1, 30)
 """At which effect a command is killed, if at all."""
@@ -122,3 +122,47 @@ def test_killed_at_any_effect_of_a_whole_life_it_ends_the_same(standby, ask):
         world = whole_life(kill_at, standby, ask)
         assert states(world) == states(reference), kill_at
         assert (world.secrets, world.broken()) == (reference.secrets, []), kill_at
+
+
+def retired():
+    """A world in which r1 retires, a second before it may be revoked."""
+    world = World()
+    world.command(lambda rotation: rotation.request("rsa"))
+    before = world.kept
+    world.now += 301
+    world.command()
+    world.now += TIMING.queue + TIMING.ttl
+    assert world.kept.rings[DOMAIN].key("r1").state is State.RETIRING
+    return world, before
+
+
+def test_a_key_that_an_old_checkout_had_hosts_sign_with_again_is_held_anew():
+    world, before = retired()
+    world._deploy(before)
+    world.now += 1
+    rotation = world.command()
+    assert "out1 is not seen to sign" in rotation.held[0]
+    assert world.kept.rings[DOMAIN].key("r1").state is State.RETIRING
+    assert "r1" not in world.signs("out1")
+    world.now += TIMING.queue + TIMING.ttl + 1
+    assert world.command().held == []
+    assert (world.kept.rings[DOMAIN].key("r1").state, world.broken()) == (State.REVOKED, [])
+
+
+def test_a_key_is_held_for_a_host_that_is_away_with_its_queue():
+    world, _ = retired()
+    world.now += 1
+    world.away.add("out2")
+    assert world.command().held == ["out2 is not seen to sign as it should: not seen"]
+    world.away.clear()
+    world.now += TIMING.queue
+    world.command()
+    assert world.kept.rings[DOMAIN].key("r1").state is State.RETIRING, "its queue may have as long again"
+
+
+def test_a_lost_host_that_is_named_holds_nothing():
+    world, _ = retired()
+    world.now += 1
+    world.away.add("out2")
+    assert world.command(without=["out2"]).held == []
+    assert world.kept.rings[DOMAIN].key("r1").state is State.REVOKED
