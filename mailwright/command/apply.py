@@ -96,7 +96,7 @@ def _converge(run: Run, plans: Sequence[MachinePlan]) -> dict[str, MachineResult
     """Let the planned run happen, saying what it does."""
     results = {plan.name: MachineResult(plan.name, problem=plan.problem) for plan in plans}
     run.go()
-    console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
     with console.status("beginning") as status:
         for event in _shown(run.events(), console, status):
             note_result(results, event)

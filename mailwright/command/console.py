@@ -1,7 +1,8 @@
 """How every subcommand speaks: results on standard output, everything else on standard error.
 
 Rich leaves colours out where the output is no terminal or NO_COLOR is set (https://no-color.org).
-Lines are never wrapped: they are read by `grep` as often as by people.
+Lines are never wrapped: they are read by `grep` as often as by people. What looks like the code of an emoji
+is none: `2001:ab:cd::1` would hold one.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ Limit = Annotated[
     typer.Option("--limit", metavar="NAME", help="A machine, role or label; repeatable."),
 ]
 
-_OUT = Console(highlight=False, markup=False, soft_wrap=True)
-_ERR = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+_OUT = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+_ERR = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
 
 
 def commands(summary: str | None = None, **more: Any) -> typer.Typer:  # noqa: ANN401 - Typer's own

@@ -45,7 +45,7 @@ def verify(
     arguments += ["-p", "no:cacheprovider", "--capture=sys"]
     if junit:
         arguments.append(f"--junit-xml={junit}")
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     status = int(pytest.main(arguments, plugins=[Reporter(console, verbose=verbose)]))
     if status not in (0, 1, UNKNOWN):
         raise MailwrightError(f"the suite itself went wrong (pytest's exit status {status})")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import typer
 
-from mailwright.command import main, schema
+from mailwright.command import console, main, schema
 from mailwright.command.inventory import load_roles
 from mailwright.command.main import COMMANDS, run
 from mailwright.command.schema import fleet_schema
@@ -20,6 +20,15 @@ from mailwright.model.errors import FleetError, MailwrightError
 from roles import ROLES
 
 REPOSITORY = Path(__file__).parents[2]
+
+
+def test_what_is_said_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]):
+    text = '["2001:ab:cd::1", "[bold]x[/bold]", ":100:"]'
+    console.say(text)
+    console.note(text)
+    console.problem(text)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == (f"{text}\n", f"{text}\n" * 2)
 
 
 def test_version(capsys: pytest.CaptureFixture[str]):
