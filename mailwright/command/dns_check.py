@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from maildns.judging.check import State, Verdict
-from mailwright.command.console import note, say
+from mailwright.command.console import note, problem, say
 from mailwright.command.dnsview import show_changes, show_verdicts
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.dnscheck import KINDS, check_site
+from mailwright.model.errors import MailwrightError
 
 FAULT = 1
 
@@ -82,30 +83,61 @@ def _watch(
     as_json: bool,
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Rounds until ctrl-C; the status is that of the last whole picture. The fleet file is read each time."""
+    """Rounds until ctrl-C; the status is that of the last whole picture. The fleet file is read each time.
+
+    Raises:
+        MailwrightError: the first round cannot be made. A later one is left out: a file may be half saved.
+    """
     known: list[Verdict] | None = None
+    trouble = ""
     try:
         while True:
-            verdicts = list(check_site(open_site(inventory), only))
-            news = verdicts if known is None else changed(known, verdicts)
-            if as_json:
-                for verdict in news:
-                    say(json.dumps(asdict(verdict)))
-            elif known is None:
-                show_verdicts(verdicts)
-                note(f"asking again every {every:g} s; ctrl-C ends it")
-            elif news:
-                show_changes(news, datetime.now().astimezone())
-            known = verdicts
+            try:
+                verdicts = list(check_site(open_site(inventory), only))
+            except MailwrightError as error:
+                if known is None:
+                    raise
+                if str(error) != trouble:
+                    problem(str(error))
+                trouble = str(error)
+            else:
+                _tell(verdicts, known, every, as_json=as_json)
+                known, trouble = verdicts, ""
             pause(every)
     except KeyboardInterrupt:
-        return status(known or ())
+        return UNKNOWN if known is None else status(known)
+
+
+def _tell(
+    verdicts: Sequence[Verdict], known: Sequence[Verdict] | None, every: float, *, as_json: bool
+) -> None:
+    """All of the first round, and of each later one what is news."""
+    news = verdicts if known is None else changed(known, verdicts)
+    if as_json:
+        for verdict in news:
+            say(json.dumps(asdict(verdict)))
+    elif known is None:
+        show_verdicts(verdicts)
+        note(f"asking again every {every:g} s; ctrl-C ends it")
+    elif news:
+        show_changes(news, datetime.now().astimezone())
 
 
 def changed(before: Iterable[Verdict], after: Iterable[Verdict]) -> list[Verdict]:
     """What is judged otherwise now. Where all is well, another sentence (a serial, a date) is no news."""
-    known = {(v.kind, v.subject, v.what): v for v in before}
-    return [v for v in after if _told(v) != _told(known.get((v.kind, v.subject, v.what)))]
+    left = {_about(v): v for v in before}
+    news = [v for v in after if _told(v) != _told(left.pop(_about(v), None))]
+    return news + [_ended(v) for v in left.values() if v.state is State.FAULT]
+
+
+def _about(verdict: Verdict) -> tuple[str, str, str]:
+    return verdict.kind, verdict.subject, verdict.what
+
+
+def _ended(fault: Verdict) -> Verdict:
+    """A fault whose place is gone, such as a lame server that is named no longer."""
+    sentence = f"is judged no longer; before: {fault.sentence}"
+    return replace(fault, state=State.UNKNOWN, sentence=sentence, remedy="")
 
 
 def _told(verdict: Verdict | None) -> tuple[State, str] | None:

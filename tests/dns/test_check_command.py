@@ -131,9 +131,47 @@ def test_watching_as_json_is_a_verdict_a_line(monkeypatch, capsys):
 
 def test_a_verdict_that_was_not_there_before_is_news():
     assert dns_check.changed([GOOD], [GOOD, DARK]) == [DARK]
-    assert dns_check.changed([GOOD, BAD], [GOOD]) == []
+    assert dns_check.changed([GOOD, DARK], []) == []
     other = replace(BAD, sentence="2 SPF records instead of one")
     assert dns_check.changed([BAD], [other]) == [other]
+
+
+def test_a_fault_whose_place_is_gone_is_news_and_known_no_longer():
+    (gone,) = dns_check.changed([GOOD, BAD], [GOOD])
+    assert (gone.what, gone.state, gone.remedy) == ("SPF", State.UNKNOWN, "")
+    assert gone.sentence == "is judged no longer; before: no SPF records instead of one"
+
+
+def test_watching_goes_on_after_a_round_that_cannot_be_made(monkeypatch, capsys):
+    rounds = iter([[BAD], DnsError("half saved"), DnsError("half saved"), [GOOD], DnsError("half saved")])
+
+    def check_site(*_: object) -> list[Verdict]:
+        found = next(rounds)
+        if isinstance(found, DnsError):
+            raise found
+        return found
+
+    monkeypatch.setattr(dns_check, "open_site", lambda path: path)
+    monkeypatch.setattr(dns_check, "check_site", check_site)
+    status = dns_check._watch(Path("x"), (), 5, as_json=False, pause=_EndOfRounds(5))
+    assert (status, capsys.readouterr().err.count("half saved\n")) == (0, 2)  # once for each time it begins
+
+
+def test_watching_ends_with_an_error_where_it_cannot_begin(monkeypatch):
+    def unreadable(_: Path) -> None:
+        raise DnsError("no such file")
+
+    monkeypatch.setattr(dns_check, "open_site", unreadable)
+    with pytest.raises(DnsError):
+        dns_check._watch(Path("x"), (), 5, as_json=False)
+
+
+def test_ctrl_c_before_anything_is_known(monkeypatch):
+    def interrupted(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(dns_check, "open_site", interrupted)
+    assert dns_check._watch(Path("x"), (), 5, as_json=False) == 3
 
 
 # Choosing
