@@ -47,6 +47,7 @@ def _check(host: str, asking: Asking) -> Iterator[Verdict]:
         sentence = "there should be a TLSA record, and there is none: senders do without DANE"
         yield Verdict(host, "TLSA", State.FAULT, sentence, KIND, "publish it: `mailwright dns apply`")
         return
+    yield Verdict(host, "TLSA", State.OK, f"{len(records)} published", KIND)
     yield _secured(host, asking)
     for address in addresses:
         yield _at(host, address, records, asking)
@@ -58,7 +59,10 @@ def _secured(host: str, asking: Asking) -> Verdict:
         chain = asking.chain(asking.zone_of(host))
     except (AskError, BogusError) as error:
         return Verdict(host, "TLSA is signed", State.UNKNOWN, str(error), KIND)
-    if chain.keys is None and asking.world.anchors:
+    if chain.keys is None and not asking.world.anchors:
+        sentence = "the lab has no trust anchor to judge by"
+        return Verdict(host, "TLSA is signed", State.UNKNOWN, sentence, KIND)
+    if chain.keys is None:
         sentence = (
             f"should lie in a zone that resolvers validate, and does not: {chain.why}; senders ignore it"
         )

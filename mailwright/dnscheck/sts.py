@@ -41,12 +41,14 @@ def _check(domain: Domain, asking: Asking) -> Iterator[Verdict]:
     except RecordError as error:
         yield _verdict(name, "policy", State.FAULT, str(error), "`mailwright dns apply`")
         return
-    if identity is None:
-        sentence = f"_mta-sts.{name} should announce the policy, and holds no MTA-STS record"
-        yield _verdict(name, "policy", State.FAULT, sentence, "publish it: `mailwright dns apply`")
-    if not addresses:
-        sentence = f"{host} should serve the policy, and has no address"
-        yield _verdict(name, "policy", State.FAULT, sentence, "publish it: `mailwright dns apply`")
+    wrong = (
+        [f"_mta-sts.{name} should announce the policy, and holds no MTA-STS record"] if not identity else []
+    )
+    wrong += [f"{host} should serve the policy, and has no address"] if not addresses else []
+    if wrong:
+        yield _verdict(name, "policy", State.FAULT, "; ".join(wrong), "publish it: `mailwright dns apply`")
+    else:
+        yield _verdict(name, "policy", State.OK, f"announced with id {identity}")
     for address in addresses:
         yield _at(domain, address, exchangers, asking)
 

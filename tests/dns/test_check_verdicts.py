@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -271,6 +272,10 @@ CASES = [
          {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "holds no MTA-STS record"),
     Case("two policy records", holding(SIGNED, f'_mta-sts.{SIGNED} 3600 TXT "v=STSv1; id=2"'),
          {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT}, "2 MTA-STS records"),
+    Case("neither a policy record nor a policy host",
+         lacking(SIGNED, f"_mta-sts.{SIGNED} TXT", f"{POLICY} A"),
+         {STS_RECORD: FAULT, record(f"_mta-sts.{SIGNED}", "MTA-STS"): FAULT, record(POLICY, "A"): FAULT},
+         "has no address"),
     Case("a policy host without an address", lacking(SIGNED, f"{POLICY} A"),
          {STS_RECORD: FAULT, record(POLICY, "A"): FAULT}, "has no address"),
     Case("a policy host that is down", down(443), {STS: UNKNOWN}, "Connection refused"),
@@ -353,6 +358,17 @@ def test_a_secondary_that_follows_in_time_is_no_fault(fleet, monkeypatch):
     monkeypatch.setattr(delegation, "time", SimpleNamespace(monotonic=time.monotonic, sleep=follow))
     with frozen_secondary(fleet):
         assert fleet.check("delegation")[SERIAL].state is OK
+
+
+def test_without_an_anchor_nobody_knows_whether_a_pin_is_believed(fleet):
+    machines = tuple(
+        m.model_copy(update={"roles": {k: v for k, v in m.roles.items() if k != "unbound"}})
+        for m in fleet.site.fleet.machines
+    )
+    site = replace(fleet.site, fleet=fleet.site.fleet.model_copy(update={"machines": machines}))
+    with _changed(fleet, site=site):
+        assert fleet.check("tlsa")[SECURED].state is UNKNOWN
+        assert fleet.check("dnssec")[CHAIN].state is UNKNOWN
 
 
 def test_all_is_well_where_nothing_is_broken(fleet):
