@@ -146,6 +146,9 @@ def test_what_is_in_the_way_of_a_cname_is_named():
     zone = (a(MAIL, "192.0.2.1"), txt(MAIL, "verify=1"))
     conflicts = plan(zone, rrset(MAIL, "CNAME", 300, [ZONE])).conflicts
     assert [c.key for c in conflicts] == [(MAIL, "A"), (MAIL, "TXT")]
+    adopted = plan(zone, rrset(MAIL, "CNAME", 300, [ZONE]), adopt={c.key for c in conflicts})
+    assert not adopted.blocked
+    assert {r.key for r in applied(zone, adopted.changes) if r.name == MAIL} == {(MAIL, "CNAME")}
 
 
 @pytest.mark.parametrize("name", [f"sub.{ZONE}", f"mail.sub.{ZONE}"])

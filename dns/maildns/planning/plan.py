@@ -161,7 +161,7 @@ class _Planner:
 
     def _ours(self, key: RrKey, values: frozenset[str], wanted: frozenset[str]) -> frozenset[str]:
         if key in self.adopt:
-            if not shared(*key):
+            if not (wanted and shared(*key)):  # where nothing is wanted, the set as a whole is in the way
                 return values
             kinds = {text_tag(v) for v in wanted}
             return frozenset(v for v in values if text_tag(v) in kinds)
