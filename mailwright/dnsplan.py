@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from maildns.errors import MaildnsError
 from maildns.names import longest_zone
 from maildns.planning.guards import Refusal, refusals_across, unannounced
-from maildns.planning.order import announces, by_unit, only_removes
+from maildns.planning.order import announces, only_removes, parts
 from maildns.planning.plan import ZonePlan, plan_zone
 from maildns.planning.planfile import Choices, digest
 from maildns.policy.spf.flatten import Flattened
@@ -131,11 +131,14 @@ def without_removals(plans: Plans) -> Plans:
     zones: list[ZonePlan] = []
     kept: dict[str, frozenset[RrKey]] = {}
     for plan in plans.zones:
-        units = by_unit(plan.changes).values()
-        later = [unit for unit in units if only_removes(unit, plan.zone) or announces(unit)]
-        now = [c for unit in units if unit not in later for c in unit]
-        kept[plan.zone] = frozenset(c.key for c in plan.changes) - {c.key for c in now}
-        zones.append(replace(plan, changes=tuple(now)))
+        later = frozenset(
+            change.key
+            for part in parts(plan.changes, plan.zone)
+            if only_removes(part, plan.zone) or announces(part)
+            for change in part
+        )
+        kept[plan.zone] = later
+        zones.append(replace(plan, changes=tuple(c for c in plan.changes if c.key not in later)))
     return replace(plans, zones=tuple(zones), kept=kept)
 
 

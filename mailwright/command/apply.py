@@ -35,8 +35,8 @@ def apply(
 
     What the DNS gains comes before the machines: none may sign with a key or greet with a name that the
     world cannot look up, and every authoritative server must show a key before hosts change how they sign.
-    What it loses goes after them, and what it announces of them (a first TLSA record, an MTA-STS policy)
-    comes after them.
+    What it loses goes after them, and what it announces of them (an MX, a first TLSA record, an MTA-STS
+    policy) comes after them.
 
         mailwright apply inventory/prod.yaml --limit sending
 

@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from maildns.planning.planfile import Choices
 from maildns.providers.rfc2136 import Rfc2136
 from mailwright.command import dns as command
 from mailwright.command import dns_check
@@ -385,7 +386,23 @@ def test_what_machines_must_serve_first_is_announced_after_them(fleet):
     fleet.change("roles: { postfix: {} }", "roles: { postfix: {}, policies: {} }")
     whole = plan_site(fleet.site)
     (brightpost,) = (p for p in without_removals(whole).zones if p.zone == "brightpost.example.")
-    names = {change.key[0] for change in brightpost.changes}
-    assert "mta-sts.brightpost.example." in names
-    assert not {"_mta-sts.brightpost.example.", "_25._tcp.mx1.brightpost.example."} & names
-    assert len(whole.zones[0].changes) - len(brightpost.changes) == 4  # each with its marker
+    keys = {change.key for change in brightpost.changes}
+    assert ("mta-sts.brightpost.example.", "A") in keys
+    assert ("util1.brightpost.example.", "MX") in keys  # a null MX announces nobody
+    later = {
+        ("brightpost.example.", "MX"),  # a server that does not know the domain yet turns its mail away
+        ("_mta-sts.brightpost.example.", "TXT"),
+        ("_25._tcp.mx1.brightpost.example.", "TLSA"),
+    }
+    assert {change.key for change in whole.zones[0].changes} >= later
+    assert not later & keys
+    assert ("brightpost.example.", "TXT") in keys  # of the same name
+    assert len(whole.zones[0].changes) - len(brightpost.changes) == 6  # each with its marker
+
+
+def test_a_name_whose_type_changes_goes_as_a_whole(fleet, knot):
+    knot.target("brightpost.example.").foreign("mx1.brightpost.example. 300 CNAME old.brightpost.example.")
+    adopt = Choices(adopt=(("mx1.brightpost.example.", "CNAME"),))
+    whole = plan_site(fleet.site, adopt)
+    now = {change.key for plan in without_removals(whole).zones for change in plan.changes}
+    assert {("mx1.brightpost.example.", type_) for type_ in ("A", "CNAME", "TXT")} <= now

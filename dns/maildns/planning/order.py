@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from maildns.planning.ownership import is_marker_name
+from maildns.planning.ownership import is_marker_name, marked_key
+from maildns.policy.hosts import NULL_MX
 from maildns.provider import Change
+from maildns.records import RrKey
 
 POINTERS = frozenset({"MX", "SRV", "CNAME", "PTR"})
 """The types whose values end in a name that must be there."""
@@ -58,16 +60,40 @@ def only_removes(unit: Iterable[Change], zone: str) -> bool:
 def announces(unit: Iterable[Change]) -> bool:
     """Whether a unit tells the world what hosts must be doing by then.
 
-    A first TLSA set is believed at once, so the key must be served (RFC 7671 section 8.1); a new id makes
-    senders fetch the MTA-STS policy, and they hold what they get for long (RFC 8461 section 8.1).
+    A new MX is delivered to at once, and a server that does not know the domain yet turns its mail away for
+    good (RFC 5321 section 3.6.2). A first TLSA set is believed at once, so the key must be served (RFC 7671
+    section 8.1); a new id makes senders fetch the MTA-STS policy, and they hold what they get for long (RFC
+    8461 section 8.1).
     """
-    return any(
-        c.new is not None
-        and (
-            (c.key[1] == "TLSA" and c.old is None) or (c.key[1] == "TXT" and c.key[0].startswith("_mta-sts."))
-        )
-        for c in unit
-    )
+    return any(map(_announces, unit))
+
+
+def _announces(change: Change) -> bool:
+    name, type_ = change.key
+    if change.new is None:
+        return False
+    if type_ == "MX":
+        return bool(gained(change) - {NULL_MX})
+    return (type_ == "TLSA" and change.old is None) or (type_ == "TXT" and name.startswith("_mta-sts."))
+
+
+def parts(changes: Iterable[Change], zone: str) -> Iterator[list[Change]]:
+    """What may be made at different times: each set with its marker; a name with a CNAME as a whole."""
+    for unit in by_unit(changes).values():
+        if any(c.key[1] == "CNAME" for c in unit):
+            yield unit
+            continue
+        sets: dict[RrKey, list[Change]] = {}
+        for change in unit:
+            sets.setdefault(_about(change, zone), []).append(change)
+        yield from sets.values()
+
+
+def _about(change: Change, zone: str) -> RrKey:
+    """The set that is changed, or marked."""
+    side = change.new or change.old
+    marked = marked_key(side) if side and is_marker_name(change.key[0], zone) else None
+    return marked or change.key
 
 
 def _rank(unit: list[Change], zone: str) -> tuple[str, bool]:
