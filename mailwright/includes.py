@@ -84,6 +84,13 @@ def _resolve(name: str, domain: Domain, lookup: Lookup) -> Flattened:
         raise DnsError(f"{domain.name}: {name} cannot be flattened: {error}; nothing is changed") from None
 
 
+def without_addresses(site: Site) -> tuple[Site, frozenset[str]]:
+    """The site as if no flattened include stood for any address, and the domains whose SPF is wrong then."""
+    chosen = _flattened(site)
+    includes = {str(name): Flattened() for domain in chosen for name in domain.spf.include}
+    return replace(site, includes=includes), frozenset(str(domain.name) for domain in chosen)
+
+
 def as_written(site: Site) -> Site:
     """The site with nothing flattened: for those who may not ask DNS."""
     domains = tuple(

@@ -15,7 +15,7 @@ from maildns.names import within
 from mailwright.dnscheck import blocklists, dane, delegation, dnssec, policies, records, sts
 from mailwright.dnscheck.asking import Asking
 from mailwright.dnscheck.task import KINDS, Task
-from mailwright.includes import with_includes
+from mailwright.includes import with_includes, without_addresses
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.site import Site
@@ -51,10 +51,16 @@ def check_site(
 
 
 def _tasks(site: Site, asking: Asking) -> Iterator[Task]:
-    wanted = desired(with_includes(site))
+    unsaid: dict[str, str] = {}
+    try:
+        site = with_includes(site)
+    except DnsError as error:  # somebody else's trouble must not hide ours
+        site, domains = without_addresses(site)
+        unsaid = dict.fromkeys(domains, str(error))
+    wanted = desired(site)
     yield from delegation.tasks(wanted, asking)
     yield from dnssec.tasks(wanted, asking)
-    yield from records.tasks(wanted, asking)
+    yield from records.tasks(wanted, asking, unsaid)
     yield from sts.tasks(asking)
     yield from dane.tasks(wanted, asking)
     yield from policies.tasks(asking)

@@ -360,6 +360,22 @@ def test_a_secondary_that_follows_in_time_is_no_fault(fleet, monkeypatch):
         assert fleet.check("delegation")[SERIAL].state is OK
 
 
+def test_an_include_that_nobody_answers_for_hides_nothing_but_itself(fleet):
+    domains = tuple(
+        d.model_copy(
+            update={"spf": d.spf.model_copy(update={"include": ("x.nowhere.test.",), "flatten": True})}
+        )
+        if str(d.name) == PLAIN
+        else d
+        for d in fleet.site.fleet.domains
+    )
+    site = replace(fleet.site, fleet=fleet.site.fleet.model_copy(update={"domains": domains}))
+    with _changed(fleet, site=site):
+        turned = fleet.turned()
+    assert {key: v.state for key, v in turned.items()} == {record(PLAIN, "SPF"): UNKNOWN}
+    assert "x.nowhere.test." in turned[record(PLAIN, "SPF")].sentence
+
+
 def test_without_an_anchor_nobody_knows_whether_a_pin_is_believed(fleet):
     machines = tuple(
         m.model_copy(update={"roles": {k: v for k, v in m.roles.items() if k != "unbound"}})
