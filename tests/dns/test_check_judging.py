@@ -185,6 +185,8 @@ def chain(*identities: Identity) -> list[bytes]:
         ([tlsa(CA, 2)], (leaf(HOST, CA, lasts=-timedelta(days=1)), CA), "is not valid now"),
         ([tlsa(CA, 2)], (OTHER, CA), f"not for {HOST}"),
         ([tlsa(OTHER, 2)], (OTHER, CA), f"not for {HOST}"),
+        ([tlsa(CA, 2)], (leaf("*.example.org", CA), CA), None),
+        ([tlsa(CA, 2)], (leaf("*.org", CA), CA), f"not for {HOST}"),
         ([tlsa(CA, 3)], (leaf(HOST, CA), CA), "no record fits"),
         ([tlsa(CA, 1), tlsa(CA, 0)], (leaf(HOST, CA), CA), "no record has usage 2 or 3"),
         ([tlsa(CA, 3)], (), "shows no certificate"),

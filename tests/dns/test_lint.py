@@ -78,6 +78,8 @@ BROKEN: list[tuple[str, str, Mapping[tuple[str, str], tuple[str, ...] | None]]] 
     ("spf-all", ORG, spf(f"v=spf1 {SENDS} +all")),
     ("spf-all", ORG, spf(f"v=spf1 {SENDS} all")),
     ("spf-all", ORG, spf("v=spf1 ip4:0.0.0.0/0 -all")),
+    ("spf-all", ORG, spf(f"v=spf1 {SENDS} a:mail.example.org/0 -all")),
+    ("spf-all", ORG, spf(f"v=spf1 {SENDS} mx//0 -all")),
     ("spf-open", ORG, spf(f"v=spf1 {SENDS} ?all")),
     ("spf-open", ORG, spf(f"v=spf1 {SENDS}")),
     ("spf-ptr", ORG, spf(f"v=spf1 {SENDS} ptr -all")),

@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.x509.oid import ExtensionOID
 
 from maildns.policy.tlsa import Tlsa
@@ -39,12 +39,14 @@ def _broken(chain: Sequence[x509.Certificate], host: str, now: datetime) -> str 
     for below, above in pairwise(chain):
         try:
             below.verify_directly_issued_by(above)
-        except (ValueError, TypeError, InvalidSignature):
+        except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
             return f"{below.subject.rfc4514_string()} is not signed by {above.subject.rfc4514_string()}"
     for each in chain:
         if not each.not_valid_before_utc <= now <= each.not_valid_after_utc:
             return f"{each.subject.rfc4514_string()} is not valid now"
-    return None if host in _names(chain[0]) else f"the certificate is not for {host}"
+    wildcard = f"*.{host.partition('.')[2]}"
+    fits = {host, wildcard} & {name.lower() for name in _names(chain[0])}
+    return None if fits else f"the certificate is not for {host}"
 
 
 def _names(certificate: x509.Certificate) -> list[str]:

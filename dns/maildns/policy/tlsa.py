@@ -67,9 +67,9 @@ class Tlsa:
         """
         try:
             parsed = x509.load_der_x509_certificate(certificate)
-        except ValueError:
-            raise RecordError("not a certificate in DER format") from None
-        kinds = {0: certificate, 1: parsed.public_key().public_bytes(*_SPKI)}
+            kinds = {0: certificate, 1: parsed.public_key().public_bytes(*_SPKI)}
+        except (ValueError, UnsupportedAlgorithm):
+            raise RecordError("not a certificate in DER format, or one with a key of no known kind") from None
         chosen = kinds.get(self.selector)
         if chosen is None:
             return False

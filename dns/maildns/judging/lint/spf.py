@@ -49,7 +49,11 @@ def _anybody(view: View) -> Found:
 
 
 def _whole(policy: Policy) -> bool:
-    return any(d.network and not d.network.prefixlen and d.qualifier == "+" for d in policy.directives)
+    """Whether a network is everything: `ip4:0.0.0.0/0`, `a/0`, `mx//0`."""
+    return any(
+        d.qualifier == "+" and (0 in d.prefixes or (d.network is not None and not d.network.prefixlen))
+        for d in policy.directives
+    )
 
 
 def _open_end(view: View) -> Found:
