@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.status import Status
 
+from mailwright.command.alone import alone
 from mailwright.command.console import Limit, commands, note, problem, say
 from mailwright.command.hosts import MachinePlan, MachineResult, Run, note_result, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
@@ -16,7 +20,9 @@ from mailwright.command.plan import WithDns, shim_of, show
 from mailwright.converge.events import Event
 from mailwright.dkim.effects import SIGNS
 from mailwright.dkim.world import refuse_unseen
-from mailwright.model.errors import DnsError
+from mailwright.model.errors import DnsError, MailwrightError
+from mailwright.model.keyring import keyring_file, read_keyring
+from mailwright.model.load import fleet_file
 from mailwright.model.select import select
 from mailwright.model.site import Site
 from mailwright.publish import Plans, apply_plans, plan_site, without_removals
@@ -46,11 +52,13 @@ def apply(
     names = [machine.name for machine in select(site.fleet, limit or [])]
     zones = plan_site(site) if dns and site.fleet.providers else None
     note(f"asking {', '.join(names)}")
-    with Run(repository(inventory), shim_of(inventory), names) as run:
+    with ExitStack() as until_done, Run(repository(inventory), shim_of(inventory), names) as run:
         plans = read_plan(run.events(), names)
         show(plans, zones)
         if not _agreed(plans, zones, yes=yes):
             return 1 if any(plan.problem for plan in plans) else 0
+        until_done.enter_context(alone(fleet_file(inventory)))
+        _require_same_keys(site, inventory)
         results = {p.name: MachineResult(p.name, unchanged=p.unchanged, problem=p.problem) for p in plans}
         published = without_removals(zones) if zones else None
         if published and published.changed:
@@ -64,6 +72,14 @@ def apply(
     if published and any(published.kept.values()):
         _remove(site, published, complete=status == 0 and len(names) == len(site.fleet.machines))
     return status
+
+
+def _require_same_keys(site: Site, inventory: Path) -> None:
+    """Hosts must not be handed back a key that a rotation has moved on from while somebody read the plan."""
+    if read_keyring(keyring_file(fleet_file(inventory))) != site.keyring:
+        raise MailwrightError(
+            "a DKIM rotation went on since this was planned; nothing was done, run this again"
+        )
 
 
 def _agreed(plans: Sequence[MachinePlan], zones: Plans | None, *, yes: bool) -> bool:
@@ -86,7 +102,7 @@ def _remove(site: Site, published: Plans, *, complete: bool) -> None:
     if not complete:
         note(f"{zones}: records that go or announce wait for a run over all machines that ends well")
         return
-    rest = plan_site(site)
+    rest = plan_site(replace(site, includes=published.includes))
     if any({c.key for c in plan.changes} - published.kept[plan.zone] for plan in rest.zones):
         raise DnsError(f"{zones}: changed meanwhile, so that nothing more was published; run this again")
     apply_plans(site, rest, say=note)

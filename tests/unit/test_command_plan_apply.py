@@ -7,14 +7,18 @@ import pytest
 
 from maildns.planning.guards import Refusal
 from maildns.planning.plan import Conflict, ZonePlan
+from maildns.policy.spf.flatten import Flattened
 from maildns.provider import Change
 from maildns.records import RRset
+from maildns.rotation import Key, Ring, State
 from mailwright.command import apply as apply_module
 from mailwright.command import main
 from mailwright.command import plan as plan_module
+from mailwright.command.alone import alone
 from mailwright.converge.events import Event
 from mailwright.dnsplan import Unread
 from mailwright.model.fleet import Fleet
+from mailwright.model.keyring import Keyring, write_keyring
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
 from mailwright.publish import Plans
@@ -76,9 +80,10 @@ def signs(plans):
 def command(tmp_path, monkeypatch):
     """Returns a function: a command line, the run's events and the zones' plan, to status and log."""
     (tmp_path / "prod.py").touch()
+    (tmp_path / "prod.yaml").touch()
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments, plan=SAME, results=(), zones=(), consent=None):
+    def call(*arguments, plan=SAME, results=(), zones=(), consent=None, asked=None):
         log, answers = [], list(zones)
         site = Site(
             Fleet.model_validate(FLEET | {"providers": KNOT if answers else {}}), (), GivenSecrets({})
@@ -89,9 +94,14 @@ def command(tmp_path, monkeypatch):
             if not consent:
                 raise apply_module.typer.Abort
 
+        def plan_site(site):
+            if asked is not None:
+                asked.append(site)
+            return answers.pop(0)
+
         for module in (plan_module, apply_module):
             monkeypatch.setattr(module, "Run", lambda *_, **__: FakeRun(log, plan, results))
-            monkeypatch.setattr(module, "plan_site", lambda _: answers.pop(0))
+            monkeypatch.setattr(module, "plan_site", plan_site)
             monkeypatch.setattr(module, "open_site", lambda _: site)
             monkeypatch.setattr(module, "repository", lambda _: tmp_path)
         monkeypatch.setattr(plan_module, "show_plans", lambda _: log.append("zones shown"))
@@ -180,6 +190,15 @@ def test_nobody_agreed_to_remove_what_came_up_meanwhile(command):
     assert (status, log) == (1, ["zones shown", "closed"])
 
 
+def test_what_goes_last_is_planned_from_the_same_flattened_policies(command):
+    """They may change at any time, and nobody would have agreed to what comes of that."""
+    flat = {"_spf.partner.example.": Flattened()}
+    planned, sites = [replace(zones(REMOVE), includes=flat), zones(REMOVE)], []
+    status, _ = command("apply", "--yes", zones=planned, asked=sites)
+    assert status == 0
+    assert [dict(site.includes) for site in sites] == [{}, flat]
+
+
 def test_apply_without_consent_changes_nothing(command):
     plan, planned = (CHANGE, *SAME), [zones(ADD)]
     status, log = command("apply", plan=plan, zones=planned, consent=False)
@@ -225,3 +244,19 @@ def test_apply_sums_up_by_machine(command, capsys):
         "m1  ok      1 changed, 0 unchanged  (1.5 s)",
         "m2  ok      0 changed, 1 unchanged  (0.0 s)",
     ]
+
+
+def test_apply_hands_no_host_a_key_that_a_rotation_has_moved_on_from(command, tmp_path, capsys):
+    ring = Ring((Key("r2", "rsa", State.SIGNING, 0),))
+    write_keyring(tmp_path / "prod.dkim.yaml", Keyring({"brightpost.example": ring}))
+    assert command("apply", "--yes", plan=(CHANGE, *SAME), zones=[zones(ADD)]) == (
+        1,
+        ["zones shown", "closed"],
+    )
+    assert "a DKIM rotation went on since this was planned" in capsys.readouterr().err
+
+
+def test_apply_and_a_rotation_take_turns(command, tmp_path, capsys):
+    with alone(tmp_path / "prod.yaml"):
+        assert command("apply", "--yes", plan=(CHANGE, *SAME)) == (1, ["closed"])
+    assert "is at work on this fleet; run this again" in capsys.readouterr().err
