@@ -181,6 +181,24 @@ def test_a_provider_that_is_gone_after_writing_is_not_said_to_have_done_nothing(
         adapter().apply(ZONE, plan.changes, plan.etag)
 
 
+def test_a_zone_that_was_not_read_whole_is_not_written_by_who_may_write_it_whole(stub, monkeypatch):
+    real = Stub.populate
+
+    def populate(self, zone, target=False, lenient=False):
+        if "URLFWD" in self.SUPPORTS:
+            raise ValueError("an odd URLFWD")
+        return real(self, zone, target, lenient)
+
+    monkeypatch.setattr(Stub, "populate", populate)
+    before = list(stub)
+    plan = plan_zone(adapter().fetch(ZONE), [A], "us")
+    with pytest.raises(ProviderError, match=r"holds a record that stub\.Stub cannot read.* Nothing was done"):
+        adapter().apply(ZONE, plan.changes, plan.etag)
+    assert (Stub.calls, Stub.zones[ZONE]) == ([], before)
+    monkeypatch.setattr(octodns_adapter, "_SET_BY_SET", {"stub"})
+    adapter().apply(ZONE, plan.changes, plan.etag)
+
+
 def test_types_that_only_the_provider_knows_are_opaque_and_in_nobodys_way(stub):
     stub += [
         ("", {"type": "ALIAS", "ttl": 60, "value": "cdn.example.net."}),

@@ -12,7 +12,8 @@ What octoDNS does not give us, and what follows from it:
 - No atomicity. A plan goes in one call; whether that is one request is the provider's affair (PowerDNS:
   yes). The zone is read afterwards until it holds what was sent.
 - Types that a provider's class does not read (`SUPPORTS`) cannot be seen, so neither can conflicts with them.
-  A record that it cannot read hides all types that mail has no use for.
+  A record that it cannot read hides all types that mail has no use for, and then only providers that are
+  known to write set by set are let write: others put a zone there as a whole.
 
 Limits met so far, by provider:
 
@@ -61,6 +62,9 @@ from maildns.records import RrKey, RRset
 _DIALECTS = {"octodns_powerdns": PRESENTATION}
 """By the provider's top package; all others are trusted with what octoDNS itself defines."""
 
+_SET_BY_SET = {"octodns_powerdns"}
+"""Packages known to write nothing but the sets that change, so that what was not read is safe."""
+
 SETTLE = 15.0
 """Seconds until a provider shows in reading what it took in writing."""
 
@@ -81,16 +85,21 @@ class Octodns:
 
     def fetch(self, zone: str) -> Snapshot:
         """Read a whole zone. `etag` is a digest of all that octoDNS reads."""
-        return self._snapshot(self._populate(self._open(), zone))
+        return self._snapshot(self._populate(self._open(), zone)[0])
 
     def apply(self, zone: str, changes: Sequence[Change], etag: str) -> None:
         """Hand all changes to the provider in one octoDNS plan, and see that it then holds them."""
         if not changes:
             return
         provider = self._open()
-        existing = self._populate(provider, zone)
+        existing, whole = self._populate(provider, zone)
         if _digest(existing) != etag:
             raise ConflictError(f"{zone} was changed since it was read; nothing was done, plan again")
+        if not whole and self._package not in _SET_BY_SET:
+            raise ProviderError(
+                f"{zone} holds a record that {self.provider} cannot read, which is lost if it writes "
+                f"zones as a whole; take it out at the provider first. Nothing was done"
+            )
         plan = self._plan(provider, existing, changes)
         try:
             with self._asking(f"changing {zone}"):
@@ -111,7 +120,11 @@ class Octodns:
 
     @property
     def _dialect(self) -> TextDialect:
-        return _DIALECTS.get(self.provider.split(".", 1)[0], PLAIN)
+        return _DIALECTS.get(self._package, PLAIN)
+
+    @property
+    def _package(self) -> str:
+        return self.provider.split(".", 1)[0]
 
     def _open(self) -> BaseProvider:
         """A new instance each time: many keep the zones they have read, and would compare with those."""
@@ -123,14 +136,15 @@ class Octodns:
             raise ProviderError(f"{self.provider}: its option apply_disabled is set, so nothing would happen")
         return provider
 
-    def _populate(self, provider: BaseProvider, name: str) -> Zone:
+    def _populate(self, provider: BaseProvider, name: str) -> tuple[Zone, bool]:
+        """The zone, and whether all was read that the class supports."""
         with self._asking(f"reading {name}"):
-            zone, exists = populated(provider, name)
+            zone, exists, whole = populated(provider, name)
         if exists is False:  # `None` is from before octoDNS asked for an answer
             raise ProviderError(
                 f"{self.provider} holds no zone {name}; make it there first, mailwright makes none"
             )
-        return zone
+        return zone, whole
 
     def _snapshot(self, zone: Zone) -> Snapshot:
         held = [(record, rrset_of(record, self._dialect)) for record in zone.records]

@@ -41,15 +41,15 @@ def provider_class(dotted: str) -> type[BaseProvider]:
     return found
 
 
-def populated(provider: BaseProvider, name: str) -> tuple[Zone, bool | None]:
-    """A zone, and whether it exists.
+def populated(provider: BaseProvider, name: str) -> tuple[Zone, bool | None, bool]:
+    """A zone, whether it exists, and whether all that the provider supports was read.
 
     Where octoDNS stumbles over a record, somebody else's as a rule (a URI with a blank in it), the zone is
     read without the types that mail has no use for, as if the provider did not support them.
     """
     zone = Zone(name, [])
     try:
-        return zone, provider.populate(zone, target=True, lenient=True)
+        return zone, provider.populate(zone, target=True, lenient=True), True
     except OSError:  # nobody there, or not for us: errors of requests are of this kind
         raise
     except Exception:
@@ -58,7 +58,7 @@ def populated(provider: BaseProvider, name: str) -> tuple[Zone, bool | None]:
             raise
         provider.SUPPORTS = less
         zone = Zone(name, [])
-        return zone, provider.populate(zone, target=True, lenient=True)
+        return zone, provider.populate(zone, target=True, lenient=True), False
 
 
 def hush(provider_log: logging.Logger) -> None:
