@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from maildns.judging.check import State as Verdict
+from mailwright.command.alone import alone
 from mailwright.command.console import AsJson, columns, commands, note, problem, say
 from mailwright.command.dkim_hosts import Hosts
 from mailwright.command.dkim_report import Report, report
@@ -115,7 +114,7 @@ def rotate(
         else:
             rotation.request(algorithm)
 
-    _run(inventory, domain, begin, wait=wait, without=without or ())
+    _run(inventory, domain, begin, wait=wait, without=without or (), briefly=due)
 
 
 @app.command()
@@ -155,17 +154,22 @@ def _run(
     *,
     wait: bool,
     without: Sequence[str],
+    briefly: bool = False,
 ) -> None:
-    """Begin, take all steps that can be taken, and with `wait` come back for the others."""
-    first = True
+    """Begin, take all steps that can be taken, and with `wait` come back for the others.
+
+    `briefly`: where nothing was done, one line says so.
+    """
+    first, idle = True, briefly
     while True:
-        with _alone(fleet_file(inventory)):
+        with alone(fleet_file(inventory)):
             rotation = _rotation(inventory, names, without)
+            before = rotation.keyring
             with as_dns_error():
                 if first:
                     begin(rotation)
                 rotation.advance()
-        first = False
+        first, idle = False, idle and rotation.keyring == before and not rotation.held
         following = list(_following(rotation))
         wake = _wake(rotation, following)
         if not wait or wake is None:
@@ -174,7 +178,7 @@ def _run(
         note(f"waiting until {stamp(wake)}")
         pause(max(0.0, wake - clock()))
     _tell_held(rotation)
-    _tell_next(following)
+    _tell_next(following, idle=idle)
     raise typer.Exit(1 if rotation.held else 0)
 
 
@@ -183,6 +187,12 @@ def _rotation(inventory: Path, names: list[str] | None, without: Sequence[str]) 
     unknown = set(without) - {machine.name for machine in site.fleet.machines}
     if unknown:
         raise MailwrightError(f"--without: the fleet has no machine {', '.join(sorted(unknown))}")
+    newest = site.keyring.newest
+    if _now() < newest:
+        raise MailwrightError(
+            f"the clock says {stamp(_now())}, but {keyring_file(fleet_file(inventory))} was written at"
+            f" {stamp(newest)}: set the clock right, or the times in that file"
+        )
     return Rotation(
         site.fleet,
         _domains(site, names),
@@ -217,17 +227,6 @@ def _domains(site: Site, names: list[str] | None) -> tuple[Domain, ...]:
         raise MailwrightError(f"the fleet has no domain {str(error.args[0]).removesuffix('.')}") from None
 
 
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    """One `mailwright dkim` at a time. The fleet file is locked: the keyring's is replaced by each step."""
-    with file.open() as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MailwrightError(f"{file}: another `mailwright dkim` is at work on this fleet") from None
-        yield
-
-
 def _following(rotation: Rotation) -> Iterator[tuple[Domain, str, Next]]:
     """What comes next, key by key, for all that something comes of."""
     for domain in rotation.domains:
@@ -255,7 +254,11 @@ def _tell_held(rotation: Rotation) -> None:
         problem(sentence)
 
 
-def _tell_next(following: Sequence[tuple[Domain, str, Next]]) -> None:
+def _tell_next(following: Sequence[tuple[Domain, str, Next]], *, idle: bool) -> None:
+    times = [step.at for _, _, step in following if step.at is not None]
+    if idle and times:
+        say(f"nothing to do before {stamp(min(times))}")
+        return
     rows = [(domain.name.bare, selector, str(step)) for domain, selector, step in following]
     if rows:
         columns(rows, styles=("bold", "", ""))

@@ -64,6 +64,12 @@ class Keyring:
         """Selectors whose private halves nobody may keep."""
         return tuple(k.selector for k in self.ring(domain.name).keys if k.state not in (*LIVE, State.MADE))
 
+    @property
+    def newest(self) -> int:
+        """The latest time that was written down; 0 where none was."""
+        times = (t for ring in self.rings.values() for key in ring.keys for t in (key.since, key.seen))
+        return max((t for t in times if t is not None), default=0)
+
     def released(self) -> frozenset[str]:
         """Refusals of a DNS plan that rotations have overruled: keys that they let go of in good order."""
         return frozenset(

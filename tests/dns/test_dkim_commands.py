@@ -144,6 +144,8 @@ def test_a_key_s_whole_life_step_by_step(fleet):
     fleet.later(3600)
     status, said = fleet.dkim("rotate", "--due")
     assert (status, fleet.states[R2]) == (0, "published"), "a second too early"
+    assert said.splitlines()[0] == "nothing to do before 2027-01-15T09:00:01Z", said
+    assert said.count("\n") == 2, said  # the process itself counts its effects
     fleet.later(1)
     status, said = fleet.dkim("rotate", "--due")
     assert status == 0, said
@@ -306,6 +308,45 @@ def test_what_is_revoked_is_not_published_again_by_whoever_has_an_old_keyring(fl
     wanted = collect(dkim_entries(load_fleet(fleet.file).domains[0], Keyring(), secrets), 3600)
     plan = plan_zone(fleet.knot.provider().fetch(zone), wanted, "mailwright")
     assert f"revoked-key=r1._domainkey.{zone}" in {r.flag for r in plan.refusals}
+
+
+def test_a_clock_that_is_behind_the_books_moves_no_key(fleet):
+    assert fleet.dkim("rotate", "--all", "--algorithm", "rsa")[0] == 0
+    before = keyring_file(fleet.file).read_bytes()
+    fleet.later(-60)
+    status, said = fleet.dkim("rotate", "--due")
+    assert (status, "the clock says 2027-01-15T07:59:00Z, but" in said) == (1, True), said
+    assert keyring_file(fleet.file).read_bytes() == before
+
+
+def test_a_domain_without_a_provider_is_exchanged_by_hand(fleet):
+    target = fleet.knot.target(f"{DOMAIN}.")
+    fleet.edit("    provider: knot\n", "")
+
+    def line(name, text):
+        chunks = (f'"{text[i : i + 255]}"' for i in range(0, len(text), 255))
+        return f"{name} 3600 TXT {' '.join(chunks)}"
+
+    def obey(said):
+        for what, name, text in re.findall(
+            r"^(publish|delete) by hand: (\S+) TXT ?(.*)$", said, re.MULTILINE
+        ):
+            for old in Server("knot", "127.0.0.1", fleet.knot.port).ask(name, "TXT"):
+                target.foreign_delete(line(name, old))
+            if what == "publish":
+                target.foreign(line(name, text))
+
+    status, said = fleet.dkim("rotate", "--all", "--algorithm", "rsa")
+    assert (status, said.count("publish by hand: ")) == (1, 1), said
+    assert "has no key there" in said
+    obey(said)
+    assert fleet.dkim("rotate", "--due")[0] == 0
+    for seconds, state in ((3601, "retiring"), (6 * DAY, "revoked"), (31 * DAY, "deleted")):
+        fleet.later(seconds)
+        obey(fleet.dkim("rotate", "--due")[1])
+        assert fleet.dkim("rotate", "--due")[0] == 0
+        assert fleet.states == {"r1": state, "e1": "signing", R2: "signing"}
+    assert fleet.shown == {"e1": True, R2: True}
 
 
 def test_status_sees_a_server_that_shows_another_key_and_a_host_that_signs_with_one(fleet):

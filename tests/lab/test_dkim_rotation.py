@@ -205,7 +205,8 @@ class Story:
 
     def sleep(self):
         """Wait for the earliest time that the last two runs named."""
-        named = re.findall(r"(?:switch to it|revoked|deleted) from (\S+Z) on", "".join(self.output[-2:]))
+        coming = r"(?:(?:switch to it|revoked|deleted) from|nothing to do before) (\S+Z)"
+        named = re.findall(coming, "".join(self.output[-2:]))
         times = [datetime.strptime(t, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp() for t in named]
         time.sleep(max(0.0, min(times, default=0) - time.time()))
 
@@ -225,7 +226,12 @@ def fleet_file(deployed, tmp_path_factory):
     new = [
         (d, k.selector) for d, ring in read_keyring(keyring_file(inventory)).rings.items() for k in ring.keys
     ]
-    flags = [w for d, s in new for w in ("--allow", f"signing-key={s}._domainkey.{d}.")]
+    flags = [
+        word
+        for domain, selector in new
+        for what in ("signing-key", "revoked-key")
+        for word in ("--allow", f"{what}={selector}._domainkey.{domain}.")
+    ]
     for words in (["dns", "apply", "--yes", *flags], ["apply", "--yes"]):
         done = mailwright(*words, deployed.plan.file)
         assert done.returncode == 0, done.stderr
