@@ -43,6 +43,10 @@ class Hosts:
         problems = self._converge(names)
         return {name: problems.get(name) or fault for name, fault in faults(site).items()}
 
+    def signing(self, site: Site) -> Mapping[str, str]:
+        """Ask each host whether it signs as the site says."""
+        return faults(site)
+
     def stopped(self, site: Site) -> Mapping[str, str]:
         """Ask each host whether its signers, and what hands mail to them, are as the site says."""
         return faults(site, (SIGNS, SENDS))

@@ -50,6 +50,10 @@ class Effects(Protocol):
         """Have every host sign as the keyring says: each host with why that is not proved, or nothing."""
         ...
 
+    def hosts_sign(self, keyring: Keyring) -> Mapping[str, str]:
+        """As `deploy`, and change nothing."""
+        ...
+
     def stopped(self, keyring: Keyring) -> Mapping[str, str]:
         """Change nothing, and see whether hosts sign with what the fleet names and with nothing else."""
         ...

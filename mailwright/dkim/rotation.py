@@ -238,7 +238,7 @@ class Rotation:
             and not key.urgent
             and self._ring(domain).may_revoke(key, now, timing)
         ]
-        if not due or self._proved(self.effects.stopped) is not None:
+        if not due or self._proved(self.effects.hosts_sign) is not None:
             return
         for domain, key in due:
             self._put(domain, self._ring(domain).hold_anew(key.selector, self.clock()))

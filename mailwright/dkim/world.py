@@ -50,10 +50,14 @@ NAMED = 5
 
 
 class Signers(Protocol):
-    """The hosts that sign. Both give each host with why it is not proved to sign as it should, or nothing."""
+    """The hosts that sign. All give each host with why it is not proved to sign as it should, or nothing."""
 
     def deploy(self, site: Site) -> Mapping[str, str]:
         """Have every host sign as the site says."""
+        ...
+
+    def signing(self, site: Site) -> Mapping[str, str]:
+        """As `deploy`, and change nothing."""
         ...
 
     def stopped(self, site: Site) -> Mapping[str, str]:
@@ -208,6 +212,10 @@ class RealEffects:
         except DnsError as error:
             return {machine.name: str(error) for machine in site.fleet.with_role(SIGNS)}
         return self.hosts.deploy(site)
+
+    def hosts_sign(self, keyring: Keyring) -> Mapping[str, str]:
+        """As in `Effects`."""
+        return self.hosts.signing(self.site.with_keyring(keyring))
 
     def stopped(self, keyring: Keyring) -> Mapping[str, str]:
         """As in `Effects`."""

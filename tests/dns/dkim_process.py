@@ -54,6 +54,9 @@ class FileHosts:
         wanted = [f"{k.selector}.{d.name.bare}" for d in site.fleet.domains for k in d.dkim]
         return {m.name: self._judged(m.name, wanted) for m in site.fleet.with_role("opendkim")}
 
+    def signing(self, site):
+        return self.stopped(site)
+
     def stopped(self, site):
         return {host: found.line() for host, found in self.ask(site).items()}
 
