@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import socket
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,7 @@ import dns.name
 import dns.nameserver
 import dns.resolver
 
-from maildns.asking.authority import AskError, Server, servers_of
+from maildns.asking.authority import AskError, Server, servers_of, within_reach
 from maildns.errors import MaildnsError
 from maildns.judging.dnssec import ROOT, Anchors, read_anchors
 from maildns.names import longest_zone, within
@@ -193,7 +194,8 @@ class World:
                     silent[first] = error
                 else:
                     known = {server.address for server in found}
-                    return (*found, *(server for server in silent if server.address not in known))
+                    rest = (server for server in silent if server.address not in known)
+                    return within_reach((*found, *rest), has_route)
         except AskError as error:
             raise next(iter(silent.values()), error) from None
         raise next(iter(silent.values()), AskError(f"no name server of {zone} has an address"))
@@ -217,6 +219,17 @@ class World:
             return zone in self.anchors
         except DnsError:
             return False
+
+
+def has_route(address: str) -> bool:
+    """Whether this machine has a route to an address. Nothing is sent."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((address, DNS_PORT))
+    except OSError:
+        return False
+    return True
 
 
 def _anchors_in(path: str) -> Anchors:

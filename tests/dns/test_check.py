@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from maildns.asking.authority import AskError, Server, servers_of, wait_until_served
+from maildns.asking.authority import AskError, Server, servers_of, wait_until_served, within_reach
 from maildns.judging.check import State, check_fcrdns, check_mx_targets, check_rrset
 from maildns.provider import Change
 from maildns.records import RRset, rrset
+from mailwright.world import has_route
 
 ZONE = "example.org."
 SPF = rrset(ZONE, "TXT", 300, ["v=spf1 -all"])
@@ -200,3 +201,17 @@ def test_waiting_ends_at_the_deadline_and_says_who_is_behind():
     (missing,) = wait_until_served(expected, 30, clock=clock, pause=clock.pause)
     assert (missing.server, missing.why) == (SILENT, "ns2.example.org (192.0.2.54) does not answer")
     assert clock.now == 30
+
+
+def test_a_machine_without_ipv6_asks_servers_over_ipv4_and_only_those_that_have_no_other_address_in_vain():
+    both4, both6 = Server("ns1.example.", "192.0.2.1"), Server("ns1.example.", "2001:db8::1")
+    only6 = Server("ns2.example.", "2001:db8::2")
+    servers = (both4, both6, only6)
+    assert within_reach(servers, lambda address: ":" not in address) == (both4, only6)
+    assert within_reach(servers, lambda _: True) == servers
+    assert within_reach(servers, lambda _: False) == servers  # no network at all is nobody's fault but ours
+
+
+def test_a_route_is_known_without_sending_anything():
+    assert has_route("127.0.0.1")
+    assert not has_route("not-an-address")

@@ -155,6 +155,17 @@ def servers_of(zone: str, first: Server, lookup: Lookup, port: int = 53) -> tupl
     return tuple(found.values())
 
 
+def within_reach(servers: Iterable[Server], route: Callable[[str], bool]) -> tuple[Server, ...]:
+    """The servers, less addresses that this machine has no route to where the same server has another.
+
+    Many machines have no IPv6: that says nothing of a server which answers them over IPv4. `route` tells
+    whether there is one to an address.
+    """
+    servers = tuple(servers)
+    reached = {server.name for server in servers if route(server.address)}
+    return tuple(s for s in servers if s.name not in reached or route(s.address))
+
+
 @dataclass(frozen=True)
 class Missing:
     """A server that does not serve a change."""
