@@ -19,7 +19,7 @@ from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.plan import WithDns, shim_of, show
 from mailwright.converge.events import Event
 from mailwright.dkim.effects import SIGNS
-from mailwright.dkim.world import refuse_unseen
+from mailwright.dkim.sight import refuse_unseen
 from mailwright.model.errors import DnsError, MailwrightError
 from mailwright.model.keyring import keyring_file, read_keyring
 from mailwright.model.load import fleet_file

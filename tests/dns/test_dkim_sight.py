@@ -5,8 +5,8 @@ import pytest
 
 from maildns.asking.authority import SilentError
 from maildns.rotation import Key, State
-from mailwright.dkim import world as module
-from mailwright.dkim.world import refuse_unseen, see
+from mailwright.dkim import sight as module
+from mailwright.dkim.sight import refuse_unseen, see
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet
 from mailwright.model.keyring import Keyring
