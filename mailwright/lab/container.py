@@ -197,6 +197,9 @@ class Container:
     def kill(self) -> None:
         """Pull the plug: nothing of it runs when this returns."""
         processes.kill_unit(self.unit)
+        # The kernel takes a dead network apart when it finds the time, seconds later on a busy machine. Until
+        # then its end of the cable is in the way of the next start. A long name is an alternative one.
+        attempt(["ip", "link", "delete", "dev", f"vb-{self.lab}-{self.name}"])
         forget(self.lab, self.directory)
 
     def execute(

@@ -170,6 +170,16 @@ def test_an_up_that_was_killed_is_destroyed_without_a_trace(fleet):
     assert traces(NAME) == nothing(NAME)
 
 
+def test_a_cable_that_outlives_its_host_is_in_nobodys_way(fleet):
+    run(["ip", "link", "add", f"vb-{NAME}-util1", "type", "veth", "peer", "name", "late"])
+    try:
+        lab = Lab.open(fleet)
+        lab.up()
+        assert lab.host("util1").answers()
+    finally:
+        subprocess.run(["ip", "link", "delete", "late"], capture_output=True, check=False)
+
+
 def test_up_repairs_what_broke(fleet):
     lab = Lab.open(fleet)
     lab.up()
