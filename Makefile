@@ -59,8 +59,9 @@ format: setup ## let ruff format and mend what it can
 bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=dns: no lab)
 	@$(ROOT) python -m bench $(ONLY)
 
-soak: setup ## the rounds that are too long for every day
+soak: setup daemons ## the rounds that are too long for every day
 	@$(ROOT) env MAILWRIGHT_KILLS=10 python -m pytest tests/lab
+	@$(ROOT) env MAILWRIGHT_KILLS=1000 python -m pytest tests/dns/test_dkim_commands.py
 
 clean: ## remove the environment and caches (labs: mailwright lab destroy)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
