@@ -21,7 +21,8 @@ from mailwright.model.needs import Needs, Record
 from mailwright.model.role import Role, Settings
 from mailwright.model.site import Site
 from mailwright.publish import apply_plans, plan_site
-from tests.dns.checkworld import KEY, LISTS, PARENT, PRIMARY, SIGNED, CheckWorld, check_world
+from tests.dns.checkworld import LISTS, PARENT, PRIMARY, SIGNED, CheckWorld, check_world
+from tests.dns.server import KEY
 from tests.dns.tlsworld import Identity, Mail, Web, authority, leaf, mail_server, web_server
 
 LAB = "checkt"

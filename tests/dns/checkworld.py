@@ -6,13 +6,11 @@ at 127.0.0.2.
 
 from __future__ import annotations
 
-import base64
-import secrets
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,11 +23,10 @@ import dns.rcode
 import dns.rdatatype
 import dns.tsigkeyring
 import dns.update
-import pytest
 from dns.rdatatype import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
-KEY = base64.b64encode(secrets.token_bytes(32)).decode()
+from tests.dns.server import KEY, KNOT, dynamic_update, running
 
 PRIMARY, SECONDARY, PARENT = "127.0.0.1", "127.0.0.2", "127.0.0.3"
 
@@ -37,22 +34,7 @@ SIGNED, PLAIN, REVERSE = "brightpost.example.", "parcelnote.example.", "100.51.1
 PARENTS = ("example.", "198.in-addr.arpa.")
 LISTS = ("addresses.lists.example.", "names.lists.example.")
 
-CONFIG = """
-server:
-    rundir: {dir}
-    listen: {address}@{port}
-    tcp-workers: 2
-    udp-workers: 1
-    background-workers: 1
-log:
-  - target: stderr
-    any: warning
-database:
-    storage: {dir}
-key:
-  - id: all.
-    algorithm: hmac-sha256
-    secret: {key}
+MORE = """
 remote:
   - id: primary
     address: {primary}@{port}
@@ -70,15 +52,7 @@ policy:
     nsec3: on
   - id: nsec
     algorithm: ecdsap256sha256
-template:
-  - id: default
-    storage: {dir}
-    zonefile-sync: -1
-    journal-content: all
-    zonefile-load: difference-no-serial
-    acl: all
-zone:
-"""
+""".strip("\n")
 
 CHILD = """
 @ 3600 IN SOA ns1.{zone} hostmaster.{zone} 1 3600 900 604800 300
@@ -117,15 +91,7 @@ class Knotd:
 
     def update(self, zone: str, *lines: str, how: str = "add") -> None:
         """Add, delete or replace records: `NAME TTL TYPE VALUE`."""
-        update = dns.update.UpdateMessage(zone, keyring=dns.tsigkeyring.from_text({"all.": KEY}))
-        for line in lines:
-            name, ttl, type_, value = line.split(maxsplit=3)
-            if how == "delete":
-                update.delete(name, type_, value)
-            else:
-                getattr(update, how)(name, int(ttl), type_, value)
-        answer = dns.query.tcp(update, self.address, port=self.port, timeout=5)
-        assert answer.rcode() == dns.rcode.NOERROR
+        dynamic_update(how, zone, self.port, lines, self.address)
 
     def records(self, name: str, type_: str) -> list[str]:
         """A set as lines for `update`; of a zone that is delegated, what the parent holds."""
@@ -244,24 +210,17 @@ def _knotd(
     directory: Path, address: str, port: int, zones: dict[str, tuple[str, list[str]]]
 ) -> Iterator[Knotd]:
     directory.mkdir(parents=True)
-    config = CONFIG.format(
-        dir=directory, address=address, port=port, key=KEY, primary=PRIMARY, secondary=SECONDARY
-    )
+    more = MORE.format(primary=PRIMARY, secondary=SECONDARY, port=port)
+    config = KNOT.format(dir=directory, address=address, port=port, key=KEY, more=more, acl="all")
     for zone, (content, options) in zones.items():
         if content:
             (directory / f"{zone}zone").write_text(content.format(zone=zone))
         lines = [f"domain: {zone}", f"file: {zone}zone", *options]
         config += "  - " + "\n    ".join(lines) + "\n"
-    (directory / "knot.conf").write_text(config)
-    with (directory / "log").open("wb") as log:
-        process = subprocess.Popen(["knotd", "-c", directory / "knot.conf"], stdout=log, stderr=log)
-        try:
-            for zone in zones:
-                _until_it_answers(address, port, process, zone)
-            yield Knotd(directory, address, port)
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    file = directory / "knot.conf"
+    file.write_text(config)
+    with running(["knotd", "-c", str(file)], directory, port, *zones, address=address):
+        yield Knotd(directory, address, port)
 
 
 def _common_port() -> int:
@@ -277,13 +236,3 @@ def _common_port() -> int:
             except OSError:
                 continue
             return port
-
-
-def _until_it_answers(address: str, port: int, process: subprocess.Popen[bytes], zone: str) -> None:
-    query = dns.message.make_query(zone, "SOA")
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and process.poll() is None:
-        with suppress(dns.exception.Timeout, OSError):
-            if dns.query.udp(query, address, port=port, timeout=0.2).answer:
-                return
-    pytest.fail(f"knotd at {address} does not answer for {zone}")

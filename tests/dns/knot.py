@@ -4,34 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
-from tests.dns.server import KEY, READ_KEY, NameServer, free_port, running, write_zones
+from tests.dns.server import KEY, KNOT, READ_KEY, NameServer, free_port, running, write_zones
 from tests.dns.target import Target
 
 FLEET_ZONES = ("brightpost.example.", "parcelnote.example.", "100.51.198.in-addr.arpa.")
 """For the tests of whole fleets, which leave them as they found them."""
 
-KNOT = """
-server:
-    rundir: {dir}
-    listen: 127.0.0.1@{port}
-    tcp-workers: 2
-    udp-workers: 1
-    background-workers: 1
-log:
-  - target: stderr
-    any: warning
-database:
-    storage: {dir}
-key:
-  - id: all.
-    algorithm: hmac-sha256
-    secret: {key}
+MORE = f"""
   - id: reader.
     algorithm: hmac-sha256
-    secret: {read_key}
+    secret: {READ_KEY}
 acl:
   - id: all
     key: all.
@@ -43,15 +29,12 @@ policy:
   - id: lab
     algorithm: ecdsap256sha256
     nsec3: on
-template:
-  - id: default
-    storage: {dir}
-    zonefile-sync: -1
-    journal-content: all
-    zonefile-load: difference-no-serial
-    acl: [all, reader]
-zone:
-"""
+""".strip("\n")
+
+
+def knot_config(directory: Path, port: int) -> str:
+    """knot.conf up to its zones, which take updates with `all.` and may be signed."""
+    return KNOT.format(dir=directory, address="127.0.0.1", port=port, key=KEY, more=MORE, acl="all, reader")
 
 
 @dataclass
@@ -65,7 +48,7 @@ class Knot(NameServer):
 def knot_fixture(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Knot]:
     directory = tmp_path_factory.mktemp("knot")
     port = free_port()
-    config = KNOT.format(dir=directory, port=port, key=KEY, read_key=READ_KEY)
+    config = knot_config(directory, port)
     names = write_zones(directory, *FLEET_ZONES)
     for name in names:
         config += f"  - domain: {name}\n    file: {name}zone\n"

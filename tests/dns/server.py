@@ -35,6 +35,34 @@ APEX = """
 ns 3600 IN A 127.0.0.1
 """
 
+KNOT = """
+server:
+    rundir: {dir}
+    listen: {address}@{port}
+    tcp-workers: 2
+    udp-workers: 1
+    background-workers: 1
+log:
+  - target: stderr
+    any: warning
+database:
+    storage: {dir}
+key:
+  - id: all.
+    algorithm: hmac-sha256
+    secret: {key}
+{more}
+template:
+  - id: default
+    storage: {dir}
+    zonefile-sync: -1
+    journal-content: all
+    zonefile-load: difference-no-serial
+    acl: [{acl}]
+zone:
+"""
+"""knot.conf up to its zones. `more` goes on with keys; `acl` names the access rules that all zones have."""
+
 ZONES = {"plain": 40, "signed": 40}
 """Zones are used up by tests: each takes a fresh one of its kind."""
 
@@ -91,40 +119,46 @@ def write_zones(directory: Path, *more: str) -> list[str]:
 
 
 @contextlib.contextmanager
-def running(argv: list[str], directory: Path, port: int, zone: str) -> Iterator[subprocess.Popen[bytes]]:
-    """The daemon, from the moment in which it answers for `zone`."""
+def running(
+    argv: list[str], directory: Path, port: int, *zones: str, address: str = "127.0.0.1"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """The daemon, from the moment in which it answers for all of `zones`."""
     if shutil.which(argv[0]) is None:
         pytest.fail(f"{argv[0]} is not installed: `make daemons`")
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(argv, stdout=log, stderr=log, cwd=directory)
     try:
-        _until_it_answers(port, process, zone)
+        for zone in zones:
+            _until_it_answers(address, port, process, zone)
         yield process
     finally:
         process.terminate()
         process.wait(timeout=20)
 
 
-def _until_it_answers(port: int, process: subprocess.Popen[bytes], zone: str) -> None:
+def _until_it_answers(address: str, port: int, process: subprocess.Popen[bytes], zone: str) -> None:
     query = dns.message.make_query(zone, "SOA")
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            if dns.query.udp(query, "127.0.0.1", port=port, timeout=0.2).answer:
+            if dns.query.udp(query, address, port=port, timeout=0.2).answer:
                 return
         except (dns.exception.Timeout, OSError):
             continue
-    pytest.fail(f"{process.args} does not answer")
+    pytest.fail(f"{process.args} does not answer at {address} for {zone}")
 
 
-def dynamic_update(how: str, zone: str, port: int, lines: Lines) -> None:
-    """Somebody else's signed update (RFC 2136), composed apart from the code under test."""
+def dynamic_update(how: str, zone: str, port: int, lines: Lines, address: str = "127.0.0.1") -> None:
+    """Somebody else's signed update (RFC 2136), composed apart from the code under test.
+
+    `how`: add, delete or replace.
+    """
     update = dns.update.UpdateMessage(zone, keyring=dns.tsigkeyring.from_text({"all.": KEY}))
     for line in lines:
         name, ttl, type_, value = line.split(maxsplit=3)
-        if how == "add":
-            update.add(name, int(ttl), type_, value)
-        else:
+        if how == "delete":
             update.delete(name, type_, value)
-    answer = dns.query.tcp(update, "127.0.0.1", port=port, timeout=5)
+        else:
+            getattr(update, how)(name, int(ttl), type_, value)
+    answer = dns.query.tcp(update, address, port=port, timeout=5)
     assert answer.rcode() == dns.rcode.NOERROR

@@ -20,8 +20,8 @@ from mailwright.command import dns_export
 from mailwright.command.main import run
 from mailwright.zones import desired
 from tests.dns.fullfleet import FLEET, ZONES, open_fleet, write_fleet
-from tests.dns.knot import KNOT
-from tests.dns.server import KEY, READ_KEY, free_port, running
+from tests.dns.knot import knot_config
+from tests.dns.server import KEY, free_port, running
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def wanted(file):
 def test_a_real_server_loads_each_whole_zone_and_serves_what_the_fleet_wants(export, tmp_path):
     out, port = tmp_path / "zones", free_port()
     assert export("--out", out, "--ns", "ns1.example.net", "--ns", "ns2.example.net")[0] == 0
-    config = KNOT.format(dir=tmp_path, port=port, key=KEY, read_key=READ_KEY)
+    config = knot_config(tmp_path, port)
     for zone in ZONES:
         config += f"  - domain: {zone}\n    file: {out}/{zone}zone\n"
     (tmp_path / "knot.conf").write_text(config)

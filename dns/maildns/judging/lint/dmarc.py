@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from maildns.errors import RecordError
-from maildns.judging.lint.rule import Found, Rule, Severity
+from maildns.judging.lint.rule import Found, Rule, Severity, several
 from maildns.judging.lint.view import View
 from maildns.policy.bimi import is_bimi, too_weak
 from maildns.policy.dkim import is_live_key
@@ -23,18 +23,11 @@ def _broken(view: View) -> Found:
             try:
                 Dmarc.parse(text)
             except RecordError as error:
-                # An authorisation to report about others has no p= and needs none (RFC 7489 section 7.1).
-                if "._report." not in f".{domain}":
-                    yield domain, f"receivers apply no DMARC policy: {error}"
+                yield domain, f"receivers apply no DMARC policy: {error}"
 
 
 def _several(view: View) -> Found:
-    for domain, texts in view.dmarc():
-        if len(texts) > 1:
-            yield (
-                domain,
-                f"{len(texts)} DMARC records: receivers apply none (RFC 7489 section 6.6.3); make them one",
-            )
+    return several(view.dmarc(), "DMARC", "RFC 7489 section 6.6.3")
 
 
 def _none_for_long(view: View) -> Found:

@@ -41,3 +41,10 @@ class Finding:
     """The DNS name."""
     sentence: str
     """What is wrong, and what to do."""
+
+
+def several(found: Iterable[tuple[str, tuple[str, ...]]], kind: str, section: str) -> Found:
+    """Names with more records of a kind than the one that receivers apply; `section` is where that stands."""
+    for name, texts in found:
+        if len(texts) > 1:
+            yield name, f"{len(texts)} {kind} records: receivers apply none ({section}); make them one"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from maildns.judging.lint.rule import Found, Rule, Severity
+from maildns.judging.lint.rule import Found, Rule, Severity, several
 from maildns.judging.lint.view import View
 from maildns.policy.spf import LookupFailedError, Policy, SpfSyntaxError, parse
 from maildns.policy.spf.count import count_lookups, evaluated
@@ -34,12 +34,7 @@ def _broken(view: View) -> Found:
 
 
 def _several(view: View) -> Found:
-    for name, texts in view.spf():
-        if len(texts) > 1:
-            yield (
-                name,
-                f"{len(texts)} SPF records: receivers apply none (RFC 7208 section 4.5); make them one",
-            )
+    return several(view.spf(), "SPF", "RFC 7208 section 4.5")
 
 
 def _anybody(view: View) -> Found:
