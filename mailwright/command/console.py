@@ -27,9 +27,9 @@ _ERR = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wra
 
 def commands(summary: str | None = None, **more: Any) -> typer.Typer:  # noqa: ANN401 - Typer's own
     """A `Typer` whose help fills the terminal's width; with `summary`, one that has subcommands."""
+    if summary is not None:  # a `help=None` would hide what a callback says of itself
+        more |= {"help": summary, "no_args_is_help": True}
     return typer.Typer(
-        help=summary,
-        no_args_is_help=summary is not None,
         add_completion=False,  # it would show with each subcommand, and work for none
         pretty_exceptions_enable=False,
         rich_markup_mode="markdown",

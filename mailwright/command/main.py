@@ -54,7 +54,7 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-app = commands(cls=_Commands)
+app = commands(cls=_Commands, no_args_is_help=True)
 
 
 @app.callback()

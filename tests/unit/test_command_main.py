@@ -61,6 +61,16 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]):
     assert all(f" {name} " in out for name in COMMANDS)
 
 
+@pytest.mark.parametrize("words", [[], ["--help"]])
+def test_whoever_asks_nothing_is_told_what_it_is_and_where_to_begin(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+):
+    run(words)
+    said = capsys.readouterr().out
+    assert "Turn bare Debian machines into a mail-sending fleet" in said
+    assert "Begin with secrets init" in said
+
+
 def test_an_allowance_that_allows_nothing_is_an_error(capsys: pytest.CaptureFixture[str]):
     assert run(["dns", "plan", "x.yaml", "--allow", "last-mx"]) == 1
     assert capsys.readouterr().err.startswith("--allow takes WHAT=NAME, ")
