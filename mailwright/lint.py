@@ -62,7 +62,7 @@ def _context(fleet: Fleet, today: date, wanted: Iterable[RRset], world: World | 
     sent_from = {a.rpartition("@")[2] for sender in fleet.senders for a in sender.addresses}
     return Context(
         today,
-        since={str(d.name): d.dmarc.since for d in fleet.domains if d.dmarc.since},
+        since={str(d.name): d.dmarc.since for d in fleet.domains},
         senders={str(d.name): addresses for d in fleet.domains if d.name.bare in sent_from},
         enforcing=frozenset(str(d.name) for d in fleet.domains if d.mta_sts and d.mta_sts.mode == "enforce"),
         selectors=frozenset(r.name for r in wanted if "_domainkey" in r.name.split(".")),

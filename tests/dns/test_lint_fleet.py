@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.dns.test_publish import fleet as published_fleet
 fleet = published_fleet
 
 ZONE, THERE = "brightpost.example.", "parcelnote.example."
+TODAY = datetime.now(UTC).date()
 NO_REPORTS = ("dmarc-reports", "elsewhere.example.")
 
 
@@ -34,6 +36,8 @@ class Lints:
 @pytest.fixture
 def lints(fleet, monkeypatch):
     monkeypatch.setattr(dns_lint, "open_site", lambda path: load_site(path, ROLES, fleet.environ))
+    fleet.change("dmarc: { rua", f"dmarc: {{ since: {TODAY}, rua")
+    fleet.change("name: elsewhere.example\n", f"name: elsewhere.example\n    dmarc: {{ since: {TODAY} }}\n")
     return Lints(fleet)
 
 
@@ -65,8 +69,9 @@ def test_a_name_that_no_lint_has_is_a_mistake(lints):
     assert "dmarc-reports" in out
 
 
-def test_a_policy_of_none_is_told_after_months(lints):
-    lints.fleet.change('dmarc: { rua: ["mailto', 'dmarc: { since: 2020-01-31, rua: ["mailto')
+@pytest.mark.parametrize("since", ["since: 2020-01-31, ", ""])
+def test_a_policy_of_none_is_told_after_months_and_where_nobody_counts_them(lints, since):
+    lints.fleet.change(f"since: {TODAY}, ", since)
     assert lints() == [NO_REPORTS, ("dmarc-none", "parcelnote.example.")]
 
 

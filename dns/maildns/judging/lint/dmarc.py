@@ -32,8 +32,12 @@ def _several(view: View) -> Found:
 
 def _none_for_long(view: View) -> Found:
     for domain, policy in view.policies.items():
-        since = view.context.since.get(domain)
-        if policy.policy == "none" and since and view.context.today - since > WATCHING:
+        if policy.policy != "none" or domain not in view.context.since:
+            continue
+        since = view.context.since[domain]
+        if since is None:
+            yield domain, "p=none, and nobody wrote down since when (dmarc.since), so nobody will be reminded"
+        elif view.context.today - since > WATCHING:
             yield (
                 domain,
                 f"p=none since {since}: it protects nobody; read the reports, then quarantine, then reject",

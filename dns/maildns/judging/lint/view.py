@@ -22,8 +22,8 @@ class Context:
     """What records alone do not show."""
 
     today: date
-    since: Mapping[str, date] = field(default_factory=dict)
-    """Domain to the day its DMARC policy was put in force, where that is known."""
+    since: Mapping[str, date | None] = field(default_factory=dict)
+    """Domain to the day its DMARC policy was put in force; `None` where nobody wrote it down."""
     senders: Mapping[str, tuple[IPv4Address | IPv6Address, ...]] = field(default_factory=dict)
     """Domain in whose name mail is sent to the addresses it leaves from."""
     enforcing: frozenset[str] = frozenset()
