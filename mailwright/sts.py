@@ -12,7 +12,7 @@ def sts_policy(fleet: Fleet, domain: Domain) -> MtaSts | None:
     said = domain.mta_sts
     if said is None:
         return None
-    return MtaSts(said.mode, tuple(str(fleet.machine(m).fqdn) for m in domain.mx), said.max_age)
+    return MtaSts(said.mode, tuple(str(fleet.exchanger(m)) for m in domain.mx), said.max_age)
 
 
 def served_on(fleet: Fleet, machine: Machine) -> tuple[tuple[Domain, MtaSts], ...]:

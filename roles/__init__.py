@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from mailwright.model.role import Role
-from roles import base, certificates, dovecot, firewall, opendkim, policies, postfix, unbound
+from roles import (
+    base,
+    certificates,
+    dovecot,
+    firewall,
+    haproxy,
+    keepalived,
+    opendkim,
+    policies,
+    postfix,
+    unbound,
+)
 
 ROLES: tuple[Role, ...] = (
     base.ROLE,
@@ -14,4 +25,6 @@ ROLES: tuple[Role, ...] = (
     dovecot.ROLE,
     opendkim.ROLE,
     postfix.ROLE,
+    haproxy.ROLE,
+    keepalived.ROLE,
 )

@@ -86,31 +86,37 @@ def _openings(ctx: Context[FirewallSettings]) -> Iterator[Opening]:
     groups: defaultdict[tuple[str, str], list[Port]] = defaultdict(list)
     for port in ctx.merged.ports:
         if port.audience != "local":
-            groups[port.audience, port.proto].append(port)
-    for (audience, proto), ports in sorted(groups.items()):
-        opening = _opening(ctx, audience, proto, ports)
+            groups[port.readers, port.proto].append(port)
+    for (_, proto), ports in sorted(groups.items()):
+        opening = _opening(ctx, proto, ports)
         if opening.anyone or opening.ipv4 or opening.ipv6:
             yield opening
 
 
-def _opening(ctx: Context[FirewallSettings], audience: str, proto: str, ports: list[Port]) -> Opening:
-    ports = sorted(ports, key=lambda port: port.number)
+def _opening(ctx: Context[FirewallSettings], proto: str, ports: list[Port]) -> Opening:
+    """The opening of ports that have one audience."""
+    ports = sorted(
+        {(port.number, port.reason): port for port in ports}.values(), key=lambda port: port.number
+    )
+    audience = ports[0].readers
     if proto == "vrrp":  # the number: nft would look the name up in /etc/protocols, which may be missing
         match, reasons = "meta l4proto 112", tuple(f"VRRP, {port.reason}" for port in ports)
     else:
-        match = f"{proto} dport {{ {', '.join(str(port.number) for port in ports)} }}"
+        match = f"{proto} dport {{ {', '.join(map(str, dict.fromkeys(port.number for port in ports)))} }}"
         reasons = tuple(f"{port.number}/{proto}, {port.reason}" for port in ports)
     if audience == "public":
         return Opening(audience, match, reasons, anyone=True)
-    networks = _networks(ctx, audience, ports[0])
+    networks = _networks(ctx, ports[0])
     ipv4 = collapse_addresses(n for n in networks if isinstance(n, IPv4Network))
     ipv6 = collapse_addresses(n for n in networks if isinstance(n, IPv6Network))
     return Opening(audience, match, reasons, False, tuple(map(str, ipv4)), tuple(map(str, ipv6)))
 
 
-def _networks(
-    ctx: Context[FirewallSettings], audience: str, port: Port
-) -> tuple[IPv4Network | IPv6Network, ...]:
+def _networks(ctx: Context[FirewallSettings], port: Port) -> tuple[IPv4Network | IPv6Network, ...]:
+    audience = port.audience
+    if isinstance(audience, tuple):
+        machines = map(ctx.fleet.machine, audience)
+        return tuple(ip_network(address) for machine in machines for address in machine.addresses)
     if audience == "fleet":
         return tuple(ip_network(address) for machine in ctx.fleet.machines for address in machine.addresses)
     if audience not in ctx.fleet.networks and audience != "admin":

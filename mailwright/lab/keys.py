@@ -144,12 +144,15 @@ def ca_file(plan: LabPlan) -> Path:
 def fleet_certificates(plan: LabPlan) -> dict[str, str]:
     """Secrets with the certificates that an operator would provide, signed by the lab's authority.
 
-    `smtp` for the machines' host names, `mta-sts` for the policy hosts of the domains; drawn anew with
-    each call, so that whoever has some already keeps those.
+    `smtp` for the machines' host names and the pools' service names, `mta-sts` for the policy hosts of
+    the domains; drawn anew with each call, so that whoever has some already keeps those.
     """
     authority, name = _authority(plan), f"The authority of the lab {plan.name}"
     names = {
-        "smtp": [machine.fqdn.bare for machine in plan.fleet.machines],
+        "smtp": [
+            *(machine.fqdn.bare for machine in plan.fleet.machines),
+            *(pool.service.bare for pool in plan.fleet.pools),
+        ],
         "mta-sts": [policy_host(domain.name.bare) for domain in plan.fleet.domains],
     }
     secrets: dict[str, str] = {}

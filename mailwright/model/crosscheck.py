@@ -8,9 +8,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_network
 
 from mailwright.model.crossdomains import domain_sections
 from mailwright.model.crosslints import accepted_lints
+from mailwright.model.crosspools import pools
 from mailwright.model.document import Where, show
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.mistakes import Found, suggestion
+from mailwright.model.pools import MAIL
 
 AUDIENCES = ("public", "fleet", "admin", "local")
 """Firewall audiences that mean something by themselves; `networks` may name more, and says who `admin` is."""
@@ -28,8 +30,8 @@ _PRIVATE = tuple(
 _OCTET = r"(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
 _REVERSE_V4 = re.compile(rf"({_OCTET}\.){{1,4}}in-addr\.arpa")
 _REVERSE_V6 = re.compile(r"([0-9a-f]\.){1,32}ip6\.arpa")
-_LAB_WORLD = (1, 25, 53, 66)
-_LAB_WORLD_V6 = (0x1, 0x25, 0x53, 0x66)
+_LAB_WORLD = (1, 14, 25, 53, 66)
+_LAB_WORLD_V6 = (0x1, 0x14, 0x25, 0x53, 0x66)
 
 
 def cross_check(fleet: Fleet, role_names: Iterable[str] = ()) -> list[Found]:
@@ -46,6 +48,7 @@ def cross_check(fleet: Fleet, role_names: Iterable[str] = ()) -> list[Found]:
         _reverse_zones,
         _blocklists,
         _audiences,
+        pools,
         _lab,
     )
     found = [mistake for check in checks for mistake in check(fleet)]
@@ -66,6 +69,7 @@ def _machines(fleet: Fleet) -> Iterator[Found]:
     machines = list(enumerate(fleet.machines))
     yield from _twice(((("machines", i, "name"), m.name) for i, m in machines), "name")
     yield from _twice(((("machines", i, "fqdn"), m.fqdn.bare) for i, m in machines), "host name")
+    yield from _twice(((("pools", i, "name"), p.name) for i, p in enumerate(fleet.pools)), "pool")
     domains = {d.name: i for i, d in enumerate(fleet.domains)}
     for i, machine in machines:
         if machine.fqdn in domains:
@@ -115,12 +119,17 @@ def _unfit(fleet: Fleet, machine: Machine, value: IPv4Address | IPv6Address) -> 
 def _domains(fleet: Fleet) -> Iterator[Found]:
     yield from _twice(((("domains", i, "name"), d.name.bare) for i, d in enumerate(fleet.domains)), "domain")
     machines = {m.name: m for m in fleet.machines}
+    pools_by_name = {p.name: p for p in fleet.pools}
     for i, domain in enumerate(fleet.domains):
         yield from _twice(((("domains", i, "mx", j), x) for j, x in enumerate(domain.mx)), "machine")
         for j, name in enumerate(domain.mx):
             where = ("domains", i, "mx", j)
-            if name not in machines:
-                yield where, f"the fleet has no machine {name}{suggestion(name, machines)}"
+            if name in pools_by_name:
+                if MAIL not in pools_by_name[name].ports:
+                    yield where, f"the pool {name} does not serve port 25"
+            elif name not in machines:
+                what = "machine or pool" if pools_by_name else "machine"
+                yield where, f"the fleet has no {what} {name}{suggestion(name, {*machines, *pools_by_name})}"
             elif "postfix" not in machines[name].roles:
                 at = show(("machines", fleet.machines.index(machines[name])))
                 yield where, f"{name} takes no mail: {at} lacks the postfix role"

@@ -13,9 +13,12 @@ from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.mistakes import Found, suggestion
 from mailwright.model.names import DnsName
+from mailwright.model.pools import Pool
 
 SERVES = "policies"
 """The role whose machines serve MTA-STS policies."""
+SUBMISSION = {"submission": 587, "submissions": 465}
+"""What mail programs call the ports that a pool may serve (RFC 6409, RFC 8314)."""
 
 
 def domain_sections(fleet: Fleet) -> Iterator[Found]:
@@ -25,7 +28,7 @@ def domain_sections(fleet: Fleet) -> Iterator[Found]:
         at: Where = ("domains", i)
         yield from _mta_sts(domain, at, machines)
         yield from _bimi(domain, at)
-        yield from _clients(domain, at, machines)
+        yield from _clients(domain, at, machines, {pool.name: pool for pool in fleet.pools})
         yield from _links(domain, at, machines)
 
 
@@ -49,13 +52,17 @@ def _bimi(domain: Domain, at: Where) -> Iterator[Found]:
         yield (*at, "bimi"), f"{why}; {show((*at, 'dmarc'))} is weaker"
 
 
-def _clients(domain: Domain, at: Where, machines: _Machines) -> Iterator[Found]:
+def _clients(domain: Domain, at: Where, machines: _Machines, pools: Mapping[str, Pool]) -> Iterator[Found]:
     for service in SERVICES if domain.clients else ():
         for j, target in enumerate(getattr(domain.clients, service)):
             where: Where = (*at, "clients", service, j)
             if isinstance(target, DnsName):
                 continue
-            if service.startswith("submission"):
+            if target in pools:
+                port = SUBMISSION.get(service)
+                if port not in pools[target].ports:
+                    yield where, f"the pool {target} does not serve {service}"
+            elif service.startswith("submission"):
                 yield from _with_role(where, target, machines, "postfix")
             elif target not in machines:
                 yield where, _no_machine(target, machines)

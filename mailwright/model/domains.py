@@ -108,7 +108,7 @@ class Clients(Model):
     """How mail programs find their servers (RFC 6186, RFC 8314). What is left out is declared not offered."""
 
     submissions: tuple[Target, ...] = ()
-    """Submission over TLS, port 465: machines or host names, most preferred first."""
+    """Submission over TLS, port 465: machines, pools or host names, most preferred first."""
     submission: tuple[Target, ...] = ()
     """Submission with STARTTLS, port 587."""
     imaps: tuple[Target, ...] = ()
@@ -131,7 +131,7 @@ class Domain(Model):
     zone: DnsName | None = None
     """The zone that holds it; default: one of its own name."""
     mx: tuple[Slug, ...] = ()
-    """Machines that take its mail, most preferred first. Empty: a null MX (RFC 7505)."""
+    """Machines or pools (with port 25) that take its mail, most preferred first. Empty: null MX (RFC 7505)."""
     dkim: tuple[DkimKey, ...] = ()
     """Its first signing keys, which `mailwright dkim` exchanges: at most one of each algorithm; an RSA key
     is a must where it sends."""

@@ -11,6 +11,7 @@ from mailwright.model import names
 from mailwright.model.base import Duration, HostName, IPv4, IPv6, Mailbox, Model, Network, Slug
 from mailwright.model.domains import Domain
 from mailwright.model.names import DnsName
+from mailwright.model.pools import Pool
 from mailwright.model.providers import DnsProvider
 
 
@@ -193,6 +194,8 @@ class Fleet(Model):
     """What machines have unless they say otherwise."""
     machines: tuple[Machine, ...] = Field(min_length=1)
     """The hosts."""
+    pools: tuple[Pool, ...] = ()
+    """Machines that serve one name together, behind balancers or by the DNS alone."""
     lab: Lab | None = None
     """Present in a lab's fleet file only."""
 
@@ -209,8 +212,40 @@ class Fleet(Model):
         return tuple(m for m in self.machines if role in m.roles)
 
     def mail_for(self, machine: str) -> tuple[Domain, ...]:
-        """The domains whose mail a machine takes: those that name it as an MX."""
-        return tuple(d for d in self.domains if machine in d.mx)
+        """The domains whose mail a machine takes: those that name it, or a pool of its, as an MX."""
+        names = {machine, *(pool.name for pool in self.pools_of(machine))}
+        return tuple(d for d in self.domains if names.intersection(d.mx))
+
+    def exchanger(self, name: str) -> DnsName:
+        """The host name of a domain's MX: a machine's, or the service name of a pool.
+
+        Raises:
+            KeyError: the fleet has neither.
+        """
+        return next((p.service for p in self.pools if p.name == name), None) or self.machine(name).fqdn
+
+    def members(self, pool: Pool) -> tuple[Machine, ...]:
+        """The machines that serve a pool, in the order of the file."""
+        wanted = set(pool.members)
+        return tuple(m for m in self.machines if wanted.intersection((m.name, *m.labels)))
+
+    def pools_of(self, machine: str) -> tuple[Pool, ...]:
+        """The pools that a machine is a member of."""
+        return tuple(p for p in self.pools if any(m.name == machine for m in self.members(p)))
+
+    def balanced_by(self, machine: str) -> tuple[Pool, ...]:
+        """The pools that a machine is a balancer of."""
+        return tuple(p for p in self.pools if machine in p.balancers)
+
+    def balancers_of(self, machine: str) -> tuple[str, ...]:
+        """The balancers in front of a machine, by name; none of a machine that no balanced pool has."""
+        return tuple(dict.fromkeys(b for p in self.pools_of(machine) for b in p.balancers))
+
+    def pool_addresses(self, pool: Pool) -> tuple[IPv4Address | IPv6Address, ...]:
+        """Where clients reach a pool: its virtual addresses, or without balancers those of all members."""
+        if pool.balancers:
+            return pool.addresses
+        return tuple(address for machine in self.members(pool) for address in machine.addresses)
 
 
 def _missing(name: str) -> Machine:

@@ -205,13 +205,21 @@ class Port:
     """A listening port and who may reach it.
 
     `audience`: `public`, `fleet` (every machine of the fleet file), `admin`, `local` (this machine
-    only: declared so that the port scan and the verification know it), or a named network.
+    only: declared so that the port scan and the verification know it), a named network, or a tuple
+    with the names of the only machines that may.
     """
 
     number: int
     proto: Protocol
-    audience: str
+    audience: str | tuple[str, ...]
     reason: str
+    at: tuple[str, ...] = ()
+    """The addresses it is served at, virtual ones for example. Empty: every address of the machine."""
+
+    @property
+    def readers(self) -> str:
+        """The audience as one word."""
+        return self.audience if isinstance(self.audience, str) else ",".join(self.audience)
 
 
 @dataclass(frozen=True)
@@ -316,7 +324,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "files": ("path",),
     "sysctls": ("key",),
     "units": ("name",),
-    "ports": ("number", "proto", "audience"),
+    "ports": ("number", "proto", "audience", "at"),
     "certificates": ("name",),
 }
 

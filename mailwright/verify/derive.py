@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 from mailwright.model.needs import BackupPath, Certificate, Port, Scrape
@@ -68,7 +69,11 @@ def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
         for port in needs.ports:
             if port.proto != "vrrp":  # a protocol of IP without ports: nothing listens
                 remedy = f"journalctl -b on {plan.machine.name}: why does nothing serve {port.reason}?"
-                yield make(f"port-{port.number}/{port.proto}-{port.audience}", _port(plan, port), remedy)
+                yield make(
+                    f"port-{port.number}/{port.proto}-{port.readers}" + "".join(f"-{a}" for a in port.at),
+                    _port(plan, port),
+                    remedy,
+                )
         for scrape in needs.scrapes:
             remedy = f"the exporter {scrape.name} is not running or listens elsewhere"
             yield make(f"scrape-{scrape.name}", partial(_scrape, scrape), remedy)
@@ -94,8 +99,9 @@ def _listeners(ports: tuple[Port, ...], evidence: Evidence) -> Fault | None:
 
 def _port(plan: MachinePlan, port: Port) -> Judge:
     def judged(evidence: Evidence) -> Fault | None:
-        found = sockets.closed(port, evidence.after, plan.machine.addresses)
-        where = "loopback" if port.audience == "local" else ", ".join(map(str, plan.machine.addresses))
+        addresses = tuple(map(ip_address, port.at)) or plan.machine.addresses
+        found = sockets.closed(port, evidence.after, addresses)
+        where = "loopback" if port.audience == "local" else ", ".join(map(str, addresses))
         return Fault(f"{port.reason} on {where}", found) if found else None
 
     return judged

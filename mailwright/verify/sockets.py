@@ -89,8 +89,8 @@ def _address(text: str) -> tuple[Address | None, frozenset[int]]:
 def closed(port: Port, listeners: Iterable[Listener], addresses: Iterable[Address]) -> str | None:
     """What is wrong with a declared port, or `None` when it is served as declared.
 
-    A port with the audience `local` must be served on a loopback address; any other on every address
-    of the machine, because the DNS tells the world all of them.
+    A port with the audience `local` must be served on a loopback address; any other on all `addresses`:
+    every address of the machine, because the DNS tells the world all of them, or those it is declared for.
     """
     mine = [x for x in listeners if (x.proto, x.port) == (port.proto, port.number)]
     if not mine:
@@ -111,7 +111,7 @@ def undeclared(
     """
     audiences: dict[tuple[str, int], set[str]] = {}
     for port in ports:
-        audiences.setdefault((port.proto, port.number), set()).add(port.audience)
+        audiences.setdefault((port.proto, port.number), set()).add(port.readers)
 
     def strange(x: Listener) -> bool:
         wanted = audiences.get((x.proto, x.port), set())

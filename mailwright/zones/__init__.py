@@ -19,7 +19,7 @@ from mailwright.model.site import Site
 from mailwright.zones.dkim import dkim_entries
 from mailwright.zones.domains import domain_entries
 from mailwright.zones.keys import key_entries, keys_in_use
-from mailwright.zones.machines import SENDS, machine_entries
+from mailwright.zones.machines import SENDS, machine_entries, pool_entries
 
 __all__ = ["SENDS", "Zone", "Zones", "desired", "zone_providers"]
 
@@ -85,6 +85,8 @@ def _entries(site: Site, machines: Iterable[tuple[Machine, Needs]]) -> Iterator[
             yield Entry(need.name, need.type, need.value, need.reason)
         for certificate in needs.certificates:
             yield from key_entries(machine, certificate, site.secrets)
+    for pool in site.fleet.pools:
+        yield from pool_entries(site.fleet, pool)
     for domain in site.fleet.domains:
         yield from domain_entries(site.fleet, domain, site.includes)
         yield from dkim_entries(domain, site.keyring, site.secrets)

@@ -36,7 +36,7 @@ def domain_entries(fleet: Fleet, domain: Domain, includes: Mapping[str, Flattene
 
 def _exchangers(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
     if domain.mx:
-        yield from mx(str(domain.name), [fleet.machine(m).fqdn for m in domain.mx])
+        yield from mx(str(domain.name), [fleet.exchanger(m) for m in domain.mx])
     else:
         yield null_mx(str(domain.name), f"{domain.name.bare} takes no mail")
 
@@ -81,6 +81,7 @@ def _clients(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
     if domain.clients is None:
         return
     machines = {machine.name: str(machine.fqdn) for machine in fleet.machines}
+    machines |= {pool.name: str(pool.service) for pool in fleet.pools}
     for name in autoconfig.SERVICES:
         hosts = [machines.get(target, target) for target in getattr(domain.clients, name)]
         yield from autoconfig.services(str(domain.name), name, hosts)

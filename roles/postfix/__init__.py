@@ -102,7 +102,8 @@ _UNITS = {12: "postfix@-.service", 13: "postfix.service"}
 
 def _certificate(ctx: Context[PostfixSettings]) -> Certificate:
     pinned = (25,) if ctx.settings.dane and _inbound(ctx) else ()
-    return Certificate("smtp", (ctx.machine.fqdn,), pinned=pinned)
+    services = (pool.service for pool in ctx.fleet.pools_of(ctx.machine.name))
+    return Certificate("smtp", (ctx.machine.fqdn, *services), pinned=pinned)
 
 
 def _domains(ctx: Context[PostfixSettings]) -> tuple[Domain, ...]:
