@@ -131,7 +131,7 @@ class Domain(Model):
     zone: DnsName | None = None
     """The zone that holds it; default: one of its own name."""
     mx: tuple[Slug, ...] = ()
-    """Machines or pools (with port 25) that take its mail, most preferred first. Empty: null MX (RFC 7505)."""
+    """Machines, or pools, that take its mail, most preferred first. Empty: a null MX (RFC 7505)."""
     dkim: tuple[DkimKey, ...] = ()
     """Its first signing keys, which `mailwright dkim` exchanges: at most one of each algorithm; an RSA key
     is a must where it sends."""
