@@ -8,24 +8,30 @@ from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailwright.model.names import DnsName
-from mailwright.model.needs import Certificate
+from mailwright.model.needs import Certificate, Pair
 
 CHAIN, PRIVATE_KEY, NEXT_KEY = "fullchain", "privkey", "next-privkey"
 """What the secrets hold of a certificate. The next key may lie there long before its certificate."""
 
 
-def secret_name(certificate: Certificate, part: str) -> str:
-    """The name of the secret that holds a part of a certificate."""
-    return f"certificate/{certificate.name}/{part}"
+_KINDS = {"ecdsa": ec.EllipticCurvePrivateKey, "rsa": rsa.RSAPrivateKey}
 
 
-def faults(chain: bytes, key: bytes, names: Iterable[str], now: datetime) -> list[str]:
+def secret_name(certificate: Certificate, part: str, pair: Pair | None = None) -> str:
+    """The name of the secret that holds a part of a certificate; `pair`: of which, else its first."""
+    return f"certificate/{certificate.name}/{pair.prefix if pair else ''}{part}"
+
+
+def faults(
+    chain: bytes, key: bytes, names: Iterable[str], now: datetime, algorithm: str | None = None
+) -> list[str]:
     """Say what is wrong with a PEM chain (leaf first) and its PEM key for serving `names`; empty: nothing.
 
-    Nothing of the key is in the answer.
+    `algorithm`: `ecdsa` or `rsa`, where the key must be of one. Nothing of the key is in the answer.
     """
     try:
         certificates = x509.load_pem_x509_certificates(chain)
@@ -39,6 +45,8 @@ def faults(chain: bytes, key: bytes, names: Iterable[str], now: datetime) -> lis
     spki = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     if leaf.public_key().public_bytes(*spki) != private.public_key().public_bytes(*spki):
         found.append("the key is not that of the chain's first certificate")
+    if algorithm and not isinstance(private, _KINDS[algorithm]):
+        found.append(f"the key is no {algorithm.upper()} key")
     if now < leaf.not_valid_before_utc:
         found.append(f"not valid before {leaf.not_valid_before_utc:%Y-%m-%d}")
     if now >= leaf.not_valid_after_utc:

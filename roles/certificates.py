@@ -13,7 +13,7 @@ from mailwright.certificate import CHAIN, PRIVATE_KEY, faults, secret_name
 from mailwright.converge import operations as op
 from mailwright.model.errors import NeedsError, SecretError
 from mailwright.model.names import DnsName
-from mailwright.model.needs import Certificate, Directory, File, Needs, Package
+from mailwright.model.needs import Certificate, Directory, File, Needs, Package, Pair
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 
@@ -56,15 +56,16 @@ def files(ctx: Context[CertificatesSettings]) -> Needs:
             Directory(HOME),
             *(Directory(c.directory, group=c.group, mode=0o750) for c in certificates),
         ),
-        files=tuple(file for c in certificates for file in _pair(ctx, c)) if provided else (),
+        files=tuple(f for c in certificates for p in c.pairs for f in _pair(ctx, c, p)) if provided else (),
     )
 
 
 def secrets(ctx: Context[CertificatesSettings]) -> Mapping[str, str]:
     """What the operator has to provide, so that it is known before it is missed."""
     return {
-        secret_name(c, part): f"{what} for {', '.join(DnsName(name).bare for name in c.names)}"
+        secret_name(c, part, pair): f"{what} for {', '.join(DnsName(name).bare for name in c.names)}"
         for c in ctx.merged.certificates
+        for pair in c.pairs
         for part, what in ((CHAIN, "certificate chain (PEM)"), (PRIVATE_KEY, "private key (PEM)"))
         if ctx.settings.mode == "provided"
     }
@@ -80,15 +81,15 @@ def _refuse_pinned(machine: str, certificates: Iterable[Certificate]) -> None:
             )
 
 
-def _pair(ctx: Context[CertificatesSettings], certificate: Certificate) -> tuple[File, File]:
-    names = secret_name(certificate, CHAIN), secret_name(certificate, PRIVATE_KEY)
+def _pair(ctx: Context[CertificatesSettings], certificate: Certificate, pair: Pair) -> tuple[File, File]:
+    names = tuple(secret_name(certificate, part, pair) for part in (CHAIN, PRIVATE_KEY))
     chain, key = (ctx.secrets.get(name).strip().encode() + b"\n" for name in names)
-    found = faults(chain, key, certificate.names, datetime.now(UTC))
+    found = faults(chain, key, certificate.names, datetime.now(UTC), certificate.demanded(pair))
     if found:
         raise SecretError(f"{ctx.machine.name}: secrets {' and '.join(names)}: {'; '.join(found)}")
     return (
-        File(f"{certificate.directory}/privkey.pem", key, group=certificate.group, mode=0o640, secret=True),
-        File(f"{certificate.directory}/fullchain.pem", chain, group=certificate.group),
+        File(pair.key, key, group=certificate.group, mode=0o640, secret=True),
+        File(pair.chain, chain, group=certificate.group),
     )
 
 
@@ -97,13 +98,14 @@ def apply(ctx: Context[CertificatesSettings]) -> None:
     op.files(ctx)
     if ctx.settings.mode == "self-signed":
         for certificate in ctx.merged.certificates:
-            op.shell(
-                ctx,
-                f"make the self-signed certificate {certificate.name}",
-                self_sign(certificate, ctx.settings.days, ctx.settings.renew_days),
-                unless=_fit(certificate, ctx.settings.renew_days),
-                stdin=_request(certificate),
-            )
+            for pair in certificate.pairs:
+                op.shell(
+                    ctx,
+                    f"make the self-signed {pair.algorithm} certificate {certificate.name}",
+                    self_sign(certificate, pair, ctx.settings.days, ctx.settings.renew_days),
+                    unless=_fit(certificate, pair, ctx.settings.renew_days),
+                    stdin=_request(certificate),
+                )
 
 
 def _request(certificate: Certificate) -> str:
@@ -120,9 +122,9 @@ def _alternatives(certificate: Certificate) -> str:
     return ", ".join(f"DNS:{DnsName(name).bare}" for name in certificate.names)
 
 
-def _genuine(certificate: Certificate, renew_days: int) -> str:
+def _genuine(certificate: Certificate, pair: Pair, renew_days: int) -> str:
     """Shell that succeeds when the pair belongs together, has our names and lasts for a while."""
-    chain, key = (f"{certificate.directory}/{name}.pem" for name in ("fullchain", "privkey"))
+    chain, key = pair.chain, pair.key
     return (
         f"openssl x509 -in {chain} -noout -checkend {renew_days * _DAY} >/dev/null 2>&1 "
         f'&& [ "$(openssl x509 -in {chain} -noout -pubkey)" = "$(openssl pkey -in {key} -pubout)" ] '
@@ -131,16 +133,19 @@ def _genuine(certificate: Certificate, renew_days: int) -> str:
     )
 
 
-def _fit(certificate: Certificate, renew_days: int) -> str:
-    group, where = certificate.group, certificate.directory
-    modes = shlex.quote(f"root:{group} 644\nroot:{group} 640")
+def _fit(certificate: Certificate, pair: Pair, renew_days: int) -> str:
+    modes = shlex.quote(f"root:{certificate.group} 644\nroot:{certificate.group} 640")
     return (
-        f"{_genuine(certificate, renew_days)} "
-        f"&& [ \"$(stat -c '%U:%G %a' {where}/fullchain.pem {where}/privkey.pem)\" = {modes} ]"
+        f"{_genuine(certificate, pair, renew_days)} "
+        f"&& [ \"$(stat -c '%U:%G %a' {pair.chain} {pair.key})\" = {modes} ]"
     )
 
 
-def self_sign(certificate: Certificate, days: int, renew_days: int) -> str:
+_NEW_KEY = {"ecdsa": "ec -pkeyopt ec_paramgen_curve:P-256", "rsa": "rsa:2048"}
+"""Options of `openssl req -newkey`."""
+
+
+def self_sign(certificate: Certificate, pair: Pair, days: int, renew_days: int) -> str:
     """Shell that makes a pair if there is no good one, with the openssl request on standard input.
 
     The key comes first: a run that is killed between the two leaves a pair that does not belong
@@ -151,21 +156,22 @@ def self_sign(certificate: Certificate, days: int, renew_days: int) -> str:
 set -e
 umask 077
 cd {where}
-if ! {{ {_genuine(certificate, renew_days)}; }}; then
+if ! {{ {_genuine(certificate, pair, renew_days)}; }}; then
   rm -rf .new && mkdir .new
   cat >.new/request
-  openssl req -x509 -config .new/request -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes \\
+  openssl req -x509 -config .new/request -newkey {_NEW_KEY[pair.algorithm]} -nodes \\
     -days {days} -keyout .new/privkey.pem -out .new/fullchain.pem 2>.new/log ||
     {{ cat .new/log >&2; exit 1; }}
   chgrp {group} .new/*.pem
   chmod 640 .new/privkey.pem
   chmod 644 .new/fullchain.pem
-  mv -f .new/privkey.pem .new/fullchain.pem .
+  mv -f .new/privkey.pem {pair.key}
+  mv -f .new/fullchain.pem {pair.chain}
   rm -r .new
 fi
-chown root:{group} privkey.pem fullchain.pem
-chmod 640 privkey.pem
-chmod 644 fullchain.pem
+chown root:{group} {pair.key} {pair.chain}
+chmod 640 {pair.key}
+chmod 644 {pair.chain}
 """
 
 
@@ -179,9 +185,10 @@ def checks(ctx: Context[CertificatesSettings]) -> Iterable[Check]:
         "mailwright apply" if ctx.settings.mode == "self-signed" else "mailwright secrets set, then apply"
     )
     for certificate in ctx.merged.certificates:
-        chain = f"{certificate.directory}/fullchain.pem"
-        command = f"openssl x509 -in {chain} -noout -enddate -checkend {7 * _DAY}"
-        yield Check(f"the certificate {certificate.name} lasts another week", command, judge, remedy)
+        for pair in certificate.pairs:
+            command = f"openssl x509 -in {pair.chain} -noout -enddate -checkend {7 * _DAY}"
+            name = f"the certificate {pair.prefix}{certificate.name} lasts another week"
+            yield Check(name, command, judge, remedy)
 
 
 ROLE = Role(

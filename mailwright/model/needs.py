@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Protocol = Literal["tcp", "udp", "vrrp"]
+Algorithm = Literal["ecdsa", "rsa"]
+ALGORITHMS: tuple[Algorithm, ...] = ("ecdsa", "rsa")
 
 # What Debian allows: deb-control(5) Package, useradd(8), systemd.unit(5), sysctl.d(5).
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+")
@@ -255,12 +257,26 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A certificate chain and its key, as files on the host."""
+
+    algorithm: Algorithm
+    prefix: str
+    """What the names of its files, and of its secrets, begin with."""
+    chain: str
+    key: str
+
+
+_PREFIXES: dict[Algorithm, str] = {"ecdsa": "", "rsa": "rsa-"}
+
+
+@dataclass(frozen=True)
 class Certificate:
     """A certificate that a role wants under `/etc/mailwright/certificates/NAME/`.
 
-    The certificates role puts `fullchain.pem` and `privkey.pem` there (the key 0640, group `group`)
-    and, when it exchanges them, `units` are reloaded or restarted by reading that directory.
-    `names` are absolute and dotted.
+    The certificates role puts `fullchain.pem` and `privkey.pem` there (the key 0640, group `group`),
+    with `rsa` among `algorithms` also `rsa-fullchain.pem` and `rsa-privkey.pem`, and when it exchanges
+    them, units are reloaded or restarted by reading them. `names` are absolute and dotted.
     """
 
     name: str
@@ -268,11 +284,28 @@ class Certificate:
     group: str = "root"
     pinned: tuple[int, ...] = ()
     """TCP ports on which it is served and at which TLSA records name its key beforehand (RFC 7672)."""
+    algorithms: tuple[Algorithm, ...] = ("ecdsa",)
+    """The algorithms of its keys: a pair for each."""
 
     @property
     def directory(self) -> str:
-        """Where the pair lies on the host."""
+        """Where the pairs lie on the host."""
         return f"/etc/mailwright/certificates/{self.name}"
+
+    @property
+    def pairs(self) -> tuple[Pair, ...]:
+        """The pair of each algorithm."""
+        return tuple(map(self.pair, self.algorithms))
+
+    def pair(self, algorithm: Algorithm) -> Pair:
+        """The pair of an algorithm, whether it is asked for or not."""
+        prefix = _PREFIXES[algorithm]
+        start = f"{self.directory}/{prefix}"
+        return Pair(algorithm, prefix, f"{start}fullchain.pem", f"{start}privkey.pem")
+
+    def demanded(self, pair: Pair) -> str | None:
+        """The algorithm that a provided key must be of; the operator's choice where there is one only."""
+        return pair.algorithm if len(self.algorithms) > 1 else None
 
 
 @dataclass(frozen=True)

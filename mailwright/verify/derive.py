@@ -8,7 +8,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from mailwright.model.needs import BackupPath, Certificate, Port, Scrape
+from mailwright.model.needs import BackupPath, Certificate, Pair, Port, Scrape
 from mailwright.model.role import Check
 from mailwright.model.site import MachinePlan
 from mailwright.observe import Observation
@@ -78,7 +78,7 @@ def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
             remedy = f"the exporter {scrape.name} is not running or listens elsewhere"
             yield make(f"scrape-{scrape.name}", partial(_scrape, scrape), remedy)
         yield from (_backup(plan, apply, role, path) for path in needs.backups)
-        yield from (_certificate(plan, apply, role, certificate) for certificate in needs.certificates)
+        yield from (_certificate(plan, apply, role, c, pair) for c in needs.certificates for pair in c.pairs)
 
 
 def _of_checks(plan: MachinePlan) -> Iterator[Expectation]:
@@ -123,10 +123,11 @@ def _backup(plan: MachinePlan, apply: str, role: str, path: BackupPath) -> Expec
     return Expectation(plan.machine.name, role, name, judged, apply, command)
 
 
-def _certificate(plan: MachinePlan, apply: str, role: str, certificate: Certificate) -> Expectation:
-    name = f"certificate-{certificate.name}"
-    chain = shlex.quote(f"{certificate.directory}/fullchain.pem")
-    key = shlex.quote(f"{certificate.directory}/privkey.pem")
+def _certificate(
+    plan: MachinePlan, apply: str, role: str, certificate: Certificate, pair: Pair
+) -> Expectation:
+    name = f"certificate-{pair.prefix}{certificate.name}"
+    chain, key = map(shlex.quote, (pair.chain, pair.key))
     # The three questions in one command: is it valid now, for which names, and is the key its own.
     command = (
         f"openssl x509 -in {chain} -noout -checkend 0 -ext subjectAltName && "

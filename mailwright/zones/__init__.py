@@ -41,8 +41,8 @@ class Zones:
     zones: tuple[Zone, ...]
     by_hand: tuple[RRset, ...]
     """What belongs in zones that no provider of ours holds."""
-    in_use: Mapping[str, str] = field(default_factory=dict)
-    """TLSA name to the value of the key that the machine there is given now."""
+    in_use: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """TLSA name to the values of the keys that the machines there are given now."""
 
 
 def desired(site: Site) -> Zones:
@@ -67,7 +67,10 @@ def desired(site: Site) -> Zones:
         Zone(name, provider, tuple(placed.get(name, ()))) for name, provider in providers.items() if provider
     )
     certificates = (each for _, needs in machines for each in needs.certificates)
-    in_use = {name: value for each in certificates for name, value in keys_in_use(each, site.secrets)}
+    in_use: dict[str, frozenset[str]] = {}
+    for certificate in certificates:
+        for name, value in keys_in_use(certificate, site.secrets):
+            in_use[name] = in_use.get(name, frozenset()) | {value}
     return Zones(zones, tuple(placed.get(None, ())), in_use)
 
 

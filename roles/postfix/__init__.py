@@ -13,7 +13,18 @@ from mailwright.model import names
 from mailwright.model.base import Audience, Duration
 from mailwright.model.domains import Domain
 from mailwright.model.errors import NeedsError
-from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Port, Unit, User
+from mailwright.model.needs import (
+    ALGORITHMS,
+    BackupPath,
+    Certificate,
+    Directory,
+    File,
+    Needs,
+    Package,
+    Port,
+    Unit,
+    User,
+)
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.render import render
 from roles.postfix import behaviour
@@ -42,6 +53,8 @@ class PostfixSettings(Settings):
     dane: bool = False
     """Publish the key of port 25 as TLSA records (RFC 7672): senders that verify then take no other. Needs
     `certificates: {mode: provided}` and a zone signed with DNSSEC."""
+    rsa_certificate: bool = False
+    """An RSA certificate beside the ECDSA one, for old senders that know no other."""
     blocklists: tuple[Annotated[str, Field(pattern=r"^[a-z0-9.-]+(=[0-9.;\[\]]+)?(\*-?[0-9]+)?$")], ...] = ()
     """DNS blocklists for port 25, as postscreen writes them: `zen.spamhaus.org*3`. A sum of 3 is refused."""
     message_size: int = Field(default=26_214_400, ge=65_536, le=1_073_741_824)
@@ -68,7 +81,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
             f"{machine.name}: the role postfix checks submission passwords by the role dovecot, which the"
             " machine lacks; give it to the machine, or set `submission: false`"
         )
-    directory = _certificate(ctx).directory
+    certificate = _certificate(ctx)
     submission = partial(Port, proto="tcp", audience=settings.submission_audience)
     ports = (
         *((Port(25, "tcp", "public", "mail from the world"),) if _inbound(ctx) else ()),
@@ -81,7 +94,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
         units=(
             Unit(
                 _UNITS[machine.debian],
-                reads=(HOME, f"{directory}/fullchain.pem", f"{directory}/privkey.pem"),
+                reads=(HOME, *(file for pair in certificate.pairs for file in (pair.chain, pair.key))),
                 reload=True,
             ),
             # Postfix in its chroot has a copy of /etc/resolv.conf; Debian's unit renews it.
@@ -92,7 +105,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
             BackupPath("/var/spool/postfix", "mail that is accepted and not yet delivered", "short"),
             *((BackupPath(MAIL, "bounces and replies"),) if _inbound(ctx) else ()),
         ),
-        certificates=(_certificate(ctx),),
+        certificates=(certificate,),
     )
 
 
@@ -103,7 +116,8 @@ _UNITS = {12: "postfix@-.service", 13: "postfix.service"}
 def _certificate(ctx: Context[PostfixSettings]) -> Certificate:
     pinned = (25,) if ctx.settings.dane and _inbound(ctx) else ()
     services = (pool.service for pool in ctx.fleet.pools_of(ctx.machine.name))
-    return Certificate("smtp", (ctx.machine.fqdn, *services), pinned=pinned)
+    algorithms = ALGORITHMS if ctx.settings.rsa_certificate else ALGORITHMS[:1]
+    return Certificate("smtp", (ctx.machine.fqdn, *services), pinned=pinned, algorithms=algorithms)
 
 
 def _domains(ctx: Context[PostfixSettings]) -> tuple[Domain, ...]:
@@ -131,7 +145,7 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
             "postfix/main.cf.j2",
             machine=ctx.machine,
             origin=_origin(ctx),
-            certificate=_certificate(ctx).directory,
+            chain_files=[file for pair in _certificate(ctx).pairs for file in (pair.key, pair.chain)],
             domains=[d.name.bare for d in addresses.domains],
             mail=MAIL,
             mail_user=MAIL_USER,

@@ -240,7 +240,7 @@ def test_a_pinned_key_rolls_over_by_way_of_both(before, after, refused):
 @pytest.mark.parametrize(("held", "refused"), [([A], True), ([A, B], False), (None, False)])
 def test_a_key_is_used_only_once_the_world_has_its_record(held, refused):
     sets = [rrset(PIN, "TLSA", 60, held)] if held else []
-    found = list(unannounced(sets, {PIN: B}))
+    found = list(unannounced(sets, {PIN: frozenset({B})}))
     assert [r.flag for r in found] == ([f"tlsa={PIN}"] if refused else [])
     assert all(isinstance(r, Refusal) and "60 s" in r.sentence for r in found)
 

@@ -127,7 +127,7 @@ def sign(tmp_path, monkeypatch):
 
     def run(*names, renew_days=30):
         certificate = Certificate("mail", names, "mail")
-        text = certificates.self_sign(certificate, 90, renew_days)
+        text = certificates.self_sign(certificate, certificate.pairs[-1], 90, renew_days)
         request = certificates._request(certificate)
         subprocess.run(["sh", "-c", text], input=request, text=True, check=True, capture_output=True)
         return (tmp_path / "fullchain.pem").read_text(), (tmp_path / "privkey.pem").read_text()

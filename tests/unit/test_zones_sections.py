@@ -125,7 +125,7 @@ def test_a_pinned_key_is_published_and_the_next_one_beside_it():
     assert at(found, PIN) == {("TLSA", Tlsa.of_private_key(now).text)}
     found = zones(secrets=secrets | {"certificate/smtp/next-privkey": following}, pinned=(25,))
     assert at(found, PIN) == {("TLSA", Tlsa.of_private_key(k).text) for k in (now, following)}
-    assert found.in_use == {PIN: Tlsa.of_private_key(now).text}
+    assert found.in_use == {PIN: {Tlsa.of_private_key(now).text}}
 
 
 def test_a_key_that_is_not_pinned_is_nobodys_business():

@@ -107,14 +107,13 @@ def _tlsa(change: Change) -> Iterator[Refusal]:
     yield Refusal(f"tlsa={name}", sentence)
 
 
-def unannounced(held: Iterable[RRset], in_use: Mapping[str, str]) -> Iterator[Refusal]:
+def unannounced(held: Iterable[RRset], in_use: Mapping[str, frozenset[str]]) -> Iterator[Refusal]:
     """Keys that servers are about to use and that senders cannot know yet (RFC 7671 section 8.4).
 
-    `held` are the sets of a zone as it is, `in_use` the value of the key for each TLSA name.
+    `held` are the sets of a zone as it is, `in_use` the values of the keys for each TLSA name.
     """
     for each in held:
-        key = in_use.get(each.name)
-        if each.type == "TLSA" and key is not None and key not in each.rdata:
+        if each.type == "TLSA" and not in_use.get(each.name, frozenset()) <= each.rdata:
             yield Refusal(
                 f"tlsa={each.name}",
                 f"{each.name} does not name the key in use yet; publish it as the next one first, and use it"
