@@ -30,6 +30,10 @@ def pools(fleet: Fleet) -> Iterator[Found]:
         if other := hosts.get(pool.service):
             yield (*at, "service"), f"{pool.service.bare} is the host name of {other}; choose another name"
         yield from _members(fleet, pool, at)
+        size = len(fleet.members(pool))
+        if 1 < pool.keep_serving >= size:
+            what = f"{pool.keep_serving} of {size} members: none could ever be drained; leave one to spare"
+            yield (*at, "keep_serving"), what
         yield from _balancers(pool, at, machines)
         yield from _addresses(fleet, pool, at)
     yield from _routers(fleet)

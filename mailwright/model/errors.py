@@ -32,6 +32,10 @@ class ConvergeError(MailwrightError):
     """A machine could not be brought to its desired state, or refused to be."""
 
 
+class DrainError(MailwrightError):
+    """A machine could not be taken out of the traffic, or back into it."""
+
+
 class DnsError(MailwrightError):
     """A zone could not be read, planned or changed."""
 

@@ -35,6 +35,9 @@ class Pool(Model):
     """The virtual address that a balancer holds. Its PTR record gives the service name."""
     ipv6: IPv6 | None = None
     """The same over IPv6; the members need IPv6 addresses then, too."""
+    keep_serving: Annotated[int, Field(ge=1)] = 1
+    """How many members go on serving whatever is done to the others: `drain` and `apply --rolling` keep
+    to it."""
     router_id: Annotated[int, Field(ge=1, le=255)] | None = None
     """VRRP's number of the virtual router (RFC 9568 5.2.3), unlike all others on the same network.
     Default: the pool's place in the list, counted from 51. A must for more than one pool with balancers."""

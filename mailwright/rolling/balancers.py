@@ -1,0 +1,177 @@
+"""Balancers, asked and told over SSH by `mailwright-balance`, which the role haproxy puts on each of them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from mailwright.model.errors import DrainError
+from mailwright.model.role import Result
+from mailwright.verify.expectation import UnknownError
+
+Run = Callable[[str], Result]
+"""Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
+
+PROGRAM = "/usr/local/sbin/mailwright-balance"
+_LIMIT = 90
+"""Seconds that one command may take on a balancer: `undrain` waits there for a health check to pass."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A member in one of haproxy's backends."""
+
+    pool: str
+    port: int
+    member: str
+    status: str
+    """As haproxy says it: UP, DOWN, DRAIN, MAINT ..."""
+    sessions: int
+    queue: int
+    """Sessions that wait for the member."""
+    drained: bool
+    why: str = ""
+    """The reason that was given with the drain."""
+
+    @property
+    def serves(self) -> bool:
+        """Whether new sessions go to the member."""
+        return self.status.startswith("UP") and not self.drained
+
+
+@dataclass(frozen=True)
+class State:
+    """What a balancer says of itself."""
+
+    holds: frozenset[str] = frozenset()
+    """The virtual addresses that it has now."""
+    servers: tuple[Server, ...] = ()
+    retired: bool = False
+    """Whether it was told to leave the virtual addresses to others."""
+    why: str = ""
+    """The reason that was given with that."""
+    absent: str = ""
+    """Why it balances nothing at all; empty for a balancer that has been deployed."""
+
+    def of(self, member: str) -> tuple[Server, ...]:
+        """A member's places in the backends."""
+        return tuple(server for server in self.servers if server.member == member)
+
+    def drained(self, member: str) -> bool:
+        """Whether no new session goes to a member in any backend; one that it does not know gets none."""
+        return all(server.drained for server in self.of(member))
+
+    def reason(self, member: str) -> str:
+        """Why a member is drained."""
+        return next((server.why for server in self.of(member) if server.drained), "")
+
+    def sessions(self, member: str) -> int:
+        """How many sessions a member has, or is about to get."""
+        return sum(server.sessions + server.queue for server in self.of(member))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What several balancers said, asked at the same time."""
+
+    states: Mapping[str, State]
+    """Of those that answered, by name."""
+    silent: Mapping[str, str]
+    """Why each of the others did not."""
+
+    @property
+    def silence(self) -> str:
+        """`lb1: connection refused; lb2: ...`; empty when all answered."""
+        return "; ".join(f"{name}: {why}" for name, why in self.silent.items())
+
+
+class Balancers:
+    """The balancers of a fleet."""
+
+    def __init__(self, runners: Mapping[str, Run]) -> None:
+        """Take, by name, what runs a command on each."""
+        self._runners = runners
+
+    def ask(self, names: Iterable[str]) -> Answers:
+        """What each says of itself. One without an answer that can be read is silent, and no error."""
+        names = list(dict.fromkeys(names))
+        states: dict[str, State] = {}
+        silent: dict[str, str] = {}
+        with ThreadPoolExecutor(max(1, len(names)), "balancers") as pool:
+            futures = {name: pool.submit(self._state, name) for name in names}
+        for name, future in futures.items():
+            try:
+                states[name] = future.result()
+            except (DrainError, UnknownError) as error:
+                silent[name] = str(error)
+        return Answers(states, silent)
+
+    def tell(self, name: str, *words: str) -> str:
+        """Have a balancer do something: `drain`, `undrain`, `cut`, `retire`, `return`; what it said.
+
+        Raises:
+            DrainError: it could not, or it does not answer.
+        """
+        try:
+            result = self._run(name, words)
+        except UnknownError as error:
+            raise DrainError(f"{name}: {error}") from None
+        if result.status:
+            raise DrainError(f"{name}: {_said(result)}")
+        return result.stdout.strip()
+
+    def _state(self, name: str) -> State:
+        result = self._run(name, ("state",))
+        if result.status == _NOT_FOUND:
+            return State(absent="it has not been deployed")
+        if result.status:
+            raise DrainError(_said(result))
+        try:
+            return read_state(result.stdout)
+        except (ValueError, KeyError, TypeError):
+            raise DrainError(f"its state cannot be read: {result.stdout.strip()[:200]!r}") from None
+
+    def _run(self, name: str, words: Iterable[str]) -> Result:
+        return self._runners[name](f"timeout -k 5 {_LIMIT} {PROGRAM} {shlex.join(words)}")
+
+
+_NOT_FOUND = 127
+"""The exit status of a program that is not there, of timeout(1) as of sh."""
+
+
+def read_state(text: str) -> State:
+    """Read what `mailwright-balance state` prints.
+
+    Raises:
+        ValueError: it is no JSON, or not of this shape (KeyError and TypeError likewise).
+    """
+    data: dict[str, Any] = json.loads(text)
+    retired = data.get("retired")
+    return State(
+        frozenset(map(str, data["holds"])),
+        tuple(_server(each) for each in data["servers"]),
+        retired is not None and retired is not False,
+        retired if isinstance(retired, str) else "",
+    )
+
+
+def _server(data: Mapping[str, Any]) -> Server:
+    return Server(
+        str(data["pool"]),
+        int(data["port"]),
+        str(data["member"]),
+        str(data["status"]),
+        int(data["sessions"]),
+        int(data["queue"]),
+        bool(data["drained"]),
+        str(data.get("why") or ""),
+    )
+
+
+def _said(result: Result) -> str:
+    lines = (result.stderr or result.stdout).strip().splitlines()
+    return lines[-1] if lines else f"mailwright-balance ended with status {result.status}"
