@@ -14,7 +14,7 @@ from mailwright.converge import operations as op
 from mailwright.model.errors import NeedsError, SecretError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Certificate, Directory, File, Needs, Package, Pair
-from mailwright.model.role import Check, Context, Result, Role, Settings
+from mailwright.model.role import Check, Context, Result, Role, Settings, Wanted
 from mailwright.render import render
 
 HOME = "/etc/mailwright/certificates"
@@ -60,10 +60,10 @@ def files(ctx: Context[CertificatesSettings]) -> Needs:
     )
 
 
-def secrets(ctx: Context[CertificatesSettings]) -> Mapping[str, str]:
+def secrets(ctx: Context[CertificatesSettings]) -> Mapping[str, Wanted]:
     """What the operator has to provide, so that it is known before it is missed."""
     return {
-        secret_name(c, part, pair): f"{what} for {', '.join(DnsName(name).bare for name in c.names)}"
+        secret_name(c, part, pair): Wanted(f"{what} for {', '.join(DnsName(name).bare for name in c.names)}")
         for c in ctx.merged.certificates
         for pair in c.pairs
         for part, what in ((CHAIN, "certificate chain (PEM)"), (PRIVATE_KEY, "private key (PEM)"))

@@ -38,6 +38,9 @@ def deploy(roles: Sequence[Role]) -> None:
             role.apply(own.plan.contexts[role.name])
     if only is None:
         machine.late_units(name="machine: units that read what came later")
+    for role in own.host.loop(roles):
+        if role.name in own.plan.contexts and (only is None or role.name in only):
+            role.finish(own.plan.contexts[role.name])
 
 
 def _beneath() -> None:
@@ -60,5 +63,6 @@ def _begin(roles: Sequence[Role]) -> Session:
     own.rehearsing = True
     for role in plan.roles:
         role.apply(plan.contexts[role.name])
+        role.finish(plan.contexts[role.name])
     own.rehearsing = False
     return own

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from mailwright.model import names
+from mailwright.model.acme import Acme
 from mailwright.model.base import Duration, HostName, IPv4, IPv6, Mailbox, Model, Network, Slug
 from mailwright.model.domains import Domain
 from mailwright.model.names import DnsName
@@ -186,6 +187,8 @@ class Fleet(Model):
     """Ownership and lifetime of published records."""
     dkim: Dkim = Dkim()
     """How long signing keys live."""
+    acme: Acme = Acme()
+    """Who issues the certificates that machines get by themselves."""
     reverse_zones: tuple[ReverseZone, ...] = ()
     """Reverse zones of ours. PTR records elsewhere are set with whoever rents out the address."""
     senders: tuple[Sender, ...] = ()

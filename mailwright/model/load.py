@@ -182,7 +182,8 @@ def _section(value: object) -> dict[str, Any]:
 
 def _folded(fleet: Fleet, beside: Path) -> Fleet:
     machines = tuple(_machine(m, fleet.defaults, beside) for m in fleet.machines)
-    return fleet.model_copy(update={"machines": machines})
+    acme = fleet.acme.model_copy(update={"ca": beside_file(fleet.acme.ca, beside)})
+    return fleet.model_copy(update={"machines": machines, "acme": acme})
 
 
 def _machine(machine: Machine, defaults: Defaults, beside: Path) -> Machine:

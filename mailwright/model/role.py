@@ -67,8 +67,20 @@ def _no_needs(_: Context[Any]) -> Needs:
     return Needs()
 
 
-def _no_secrets(_: Context[Any]) -> Mapping[str, str]:
+@dataclass(frozen=True)
+class Wanted:
+    """A secret that a role reads. `make` draws a value; `None`: it comes from somebody else."""
+
+    purpose: str
+    make: Callable[[], str] | None = None
+
+
+def _no_secrets(_: Context[Any]) -> Mapping[str, Wanted]:
     return {}
+
+
+def _nothing(_: Context[Any]) -> None:
+    return
 
 
 def _no_checks(_: Context[Any]) -> Iterable[Check]:
@@ -91,7 +103,10 @@ class Role:
     needs: Callable[[Context[Any]], Needs] = _no_needs
     files: Callable[[Context[Any]], Needs] = _no_needs
     """The second pass: only `files`, `directories` and `absent` may be filled."""
-    secrets: Callable[[Context[Any]], Mapping[str, str]] = _no_secrets
-    """Secrets that `files` reads because of what others need, each with its purpose; by `ctx.merged`."""
+    secrets: Callable[[Context[Any]], Mapping[str, Wanted]] = _no_secrets
+    """Secrets that `files` reads because of what others need; by `ctx.merged`."""
     checks: Callable[[Context[Any]], Iterable[Check]] = _no_checks
+    finish: Callable[[Context[Any]], None] = _nothing
+    """Operations once every role has had its turn and all units run: what a run must not end well without,
+    and no other role should have to wait for."""
     after: tuple[str, ...] = ("base",)

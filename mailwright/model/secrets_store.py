@@ -23,7 +23,7 @@ from mailwright.model.identities import identities, make_identity
 from mailwright.model.keyring import Keyring
 from mailwright.model.marks import SecretReference, marked
 from mailwright.model.names import PATTERNS, SECRET
-from mailwright.model.role import Role
+from mailwright.model.role import Role, Wanted
 from mailwright.model.secrets import GivenSecrets, missing
 from mailwright.model.secrets_file import Vault, add_recipients, beside_file, normalised
 from mailwright.model.site import Site
@@ -157,13 +157,13 @@ def _of_roles(fleet: Fleet, roles: Sequence[Role]) -> list[Required]:
     if not roles:
         return []
     site = Site(fleet, roles, GivenSecrets({}))
-    purposes: dict[str, list[str]] = {}
+    found: dict[str, list[Wanted]] = {}
     for machine in fleet.machines:
-        for name, purpose in site.secrets_of(machine).items():
-            purposes.setdefault(name, []).append(purpose)
+        for name, wanted in site.secrets_of(machine).items():
+            found.setdefault(name, []).append(wanted)
     return [
-        Required(name, each[0] if len(each) == 1 else f"{each[0]}; shared by {len(each)} machines")
-        for name, each in purposes.items()
+        Required(name, first.purpose + (f"; shared by {1 + len(more)} machines" if more else ""), first.make)
+        for name, (first, *more) in found.items()
     ]
 
 

@@ -12,7 +12,7 @@ from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.keyring import Keyring, folded
 from mailwright.model.needs import Needs, merge
-from mailwright.model.role import Check, Context, Role, Settings
+from mailwright.model.role import Check, Context, Role, Settings, Wanted
 from mailwright.model.secrets import Secrets
 
 _SECOND_PASS = ("files", "directories", "absent")
@@ -80,8 +80,8 @@ class Site:
         contexts = {r.name: self._context(machine, r.name, own=own[r.name], merged=merged) for r in roles}
         return MachinePlan(machine, roles, contexts, own, merged)
 
-    def secrets_of(self, machine: Machine) -> Mapping[str, str]:
-        """Secrets that its roles read because of what others of them need, each with its purpose.
+    def secrets_of(self, machine: Machine) -> Mapping[str, Wanted]:
+        """Secrets that its roles read because of what others of them need, by name.
 
         Raises:
             NeedsError: its roles contradict each other.
@@ -89,7 +89,7 @@ class Site:
         roles, first = self._gather(machine)
         gathered = merge(first.values())
         found = [r.secrets(self._context(machine, r.name, merged=gathered)) for r in roles]
-        return {name: purpose for each in found for name, purpose in each.items()}
+        return {name: wanted for each in found for name, wanted in each.items()}
 
     def _gather(self, machine: Machine) -> tuple[tuple[Role, ...], dict[str, Needs]]:
         """The machine's roles in order, and what each needs when it is asked alone."""
