@@ -25,10 +25,12 @@ from mailwright.model.needs import (
     Unit,
     User,
 )
+from mailwright.model.pools import HEALTH_PORT
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.render import render
-from roles.postfix import behaviour
+from roles.postfix import behaviour, behind
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
+from roles.postfix.membership import HANDOVER_PORT, HEALTH_LOG, ROTATION, Membership
 
 HOME = "/etc/postfix"
 MAIL = "/srv/mail"
@@ -46,7 +48,8 @@ class PostfixSettings(Settings):
     submission_audience: Audience = "public"
     """Who may reach those ports: `public`, `fleet`, `admin` or a named network."""
     inbound: bool | None = None
-    """Take mail from the world on 25. Default: if a domain names this machine in its `mx`."""
+    """Take mail from the world on 25. Default: if a domain names this machine, or a pool that it is a member
+    of, in its `mx`, or such a pool serves port 25."""
     accept: tuple[Annotated[str, AfterValidator(names.sender)], ...] = ()
     """Addresses whose mail is kept in a Maildir, beside those of the logins: `name@domain` takes
     `name+anything@domain` too, `@domain` takes whatever there is no address for."""
@@ -73,9 +76,12 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
     """Postfix, its ports and its certificate.
 
     Raises:
-        NeedsError: mail would be submitted and nobody could check the passwords.
+        NeedsError: mail would be submitted and nobody could check the passwords, or the machine is a
+            member of a pool whose port it is told not to serve.
     """
     settings, machine = ctx.settings, ctx.machine
+    membership = Membership.of(ctx.fleet, machine)
+    membership.check_inbound(machine, inbound=_inbound(ctx))
     if settings.submission and "dovecot" not in machine.roles:
         raise NeedsError(
             f"{machine.name}: the role postfix checks submission passwords by the role dovecot, which the"
@@ -87,9 +93,12 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
         *((Port(25, "tcp", "public", "mail from the world"),) if _inbound(ctx) else ()),
         *((submission(587, reason="submission"),) if settings.submission else ()),
         *((submission(465, reason="submission over TLS"),) if settings.submission else ()),
+        *membership.ports(),
     )
+    # The second asks the ports behind the balancers as a balancer does: it brings a PROXY header.
+    tools = (Package("logrotate"), Package("curl")) if membership.proxied else ()
     return Needs(
-        packages=(Package("postfix"),),
+        packages=(Package("postfix"), *tools),
         users=(MAIL_USER,) if _inbound(ctx) else (),
         units=(
             Unit(
@@ -99,6 +108,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
             ),
             # Postfix in its chroot has a copy of /etc/resolv.conf; Debian's unit renews it.
             Unit("postfix-resolvconf.path"),
+            *((Unit("logrotate.timer"),) if membership.proxied else ()),
         ),
         ports=ports,
         backups=(
@@ -128,12 +138,14 @@ def _domains(ctx: Context[PostfixSettings]) -> tuple[Domain, ...]:
 def _inbound(ctx: Context[PostfixSettings]) -> bool:
     if ctx.settings.inbound is not None:
         return ctx.settings.inbound
-    return bool(ctx.fleet.mail_for(ctx.machine.name))
+    return bool(ctx.fleet.mail_for(ctx.machine.name)) or Membership.of(ctx.fleet, ctx.machine).world
 
 
 def files(ctx: Context[PostfixSettings]) -> Needs:
     """main.cf, master.cf and their tables; all are plain text that needs no compilation."""
+    membership = Membership.of(ctx.fleet, ctx.machine)
     common = {
+        "membership": membership,
         "settings": ctx.settings,
         "inbound": _inbound(ctx),
         "host": ctx.machine.fqdn.bare,
@@ -151,13 +163,20 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
             mail_user=MAIL_USER,
             **common,
         ),
-        "master.cf": render("postfix/master.cf.j2", **common),
+        "master.cf": render(
+            "postfix/master.cf.j2",
+            health_port=HEALTH_PORT,
+            health_log=HEALTH_LOG,
+            handover_port=HANDOVER_PORT,
+            **common,
+        ),
         "aliases": render("postfix/aliases.j2", forwarded=FORWARDED, owner=ctx.fleet.owner.postmaster),
         "virtual": render("postfix/virtual.j2", forwards=addresses.forwards),
         "mailboxes": render("postfix/mailboxes.j2", mailboxes=addresses.mailboxes),
         "senders": render("postfix/senders.j2", rights=rights(ctx.fleet)),
         "forged": render("postfix/forged.j2", names=only_ours(ctx.fleet)),
         "fleet.cidr": render("postfix/fleet.cidr.j2", machines=ctx.fleet.with_role("postfix")),
+        "peers.cidr": render("postfix/peers.cidr.j2", machines=membership.peers),
         "submission_headers": render("postfix/submission_headers.j2", host=ctx.machine.fqdn.bare),
     }
     return Needs(
@@ -165,7 +184,14 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
             Directory(HOME),
             *((_MAILDIRS,) if _inbound(ctx) else ()),
         ),
-        files=tuple(File(f"{HOME}/{name}", content) for name, content in texts.items()),
+        files=(
+            *(File(f"{HOME}/{name}", content) for name, content in texts.items()),
+            *(
+                (File(ROTATION, render("postfix/logrotate.j2", log=HEALTH_LOG)),)
+                if membership.proxied
+                else ()
+            ),
+        ),
     )
 
 
@@ -193,7 +219,9 @@ def apply(ctx: Context[PostfixSettings]) -> None:
 
 def checks(ctx: Context[PostfixSettings]) -> Iterable[Check]:
     """How the machine behaves on each of its ports."""
-    return behaviour.checks(ctx.machine, inbound=_inbound(ctx), submission=ctx.settings.submission)
+    membership = Membership.of(ctx.fleet, ctx.machine)
+    yield from behaviour.checks(ctx.machine, inbound=_inbound(ctx), submission=ctx.settings.submission)
+    yield from behind.checks(ctx.machine, membership)
 
 
 ROLE = Role("postfix", PostfixSettings, apply, needs=needs, files=files, checks=checks)

@@ -27,7 +27,7 @@ complaints=$({
     grep -qawF "$word" "$d/smtpd" || echo "smtpd knows no restriction $word"
   done
   for table in texthash:$c/aliases texthash:$c/virtual texthash:$c/mailboxes texthash:$c/senders \
-    texthash:$c/forged cidr:$c/fleet.cidr regexp:$c/submission_headers; do
+    texthash:$c/forged cidr:$c/fleet.cidr cidr:$c/peers.cidr regexp:$c/submission_headers; do
     postmap -c $c -q 192.0.2.1 $table >/dev/null
   done
   printf 'QUIT\r\n' | MAIL_CONFIG=$c MAIL_LOGTAG=validate timeout 20 "$d/smtpd" -S >/dev/null ||
@@ -45,9 +45,9 @@ def checks(machine: Machine, *, inbound: bool, submission: bool) -> Iterable[Che
     yield _resolver()
     yield _queue()
     if inbound:
-        yield _dialogue("port 25 greets, offers TLS and no login", 25, host, offers=("STARTTLS",))
+        yield dialogue("port 25 greets, offers TLS and no login", 25, host, offers=("STARTTLS",))
     if submission:
-        yield _dialogue("587 greets, offers TLS and no login before it", 587, host, offers=("STARTTLS",))
+        yield dialogue("587 greets, offers TLS and no login before it", 587, host, offers=("STARTTLS",))
         yield _session(587, host, "-starttls smtp")
         yield _session(465, host, "")
         yield from (_old_tls(port, options) for port, options in ((587, "-starttls smtp"), (465, "")))
@@ -98,27 +98,25 @@ def _queue() -> Check:
 
 
 # A dialogue from bash: the words of a client that takes its turns, and what the server said to each.
-_TALK = r"""timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}
+# `opening` is said before the greeting.
+TALK = r"""timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}
 answer() {{
   while IFS= read -r -t 15 line <&3; do
     printf "%s\n" "$line"
     case $line in ???-*) ;; *) break ;; esac
   done
 }}
-answer; {words}'"""
+{opening}answer; {words}'"""
 
 
-def _dialogue(name: str, port: int, host: str, offers: tuple[str, ...]) -> Check:
-    words = "; ".join(
-        f'printf "{line}\\r\\n" >&3; answer'
-        for line in (
-            "EHLO localhost",
-            "VRFY root",
-            "MAIL FROM:<>",
-            "RCPT TO:<stranger@example.net>",
-            "QUIT",
-        )
-    )
+def say(*lines: str) -> str:
+    """The part of `TALK` that says lines, each once the one before is answered."""
+    return "; ".join(f'printf "{line}\\r\\n" >&3; answer' for line in lines)
+
+
+def dialogue(name: str, port: int, host: str, offers: tuple[str, ...], opening: str = "") -> Check:
+    """A port that takes no mail of a stranger for a stranger, and has no login without TLS."""
+    words = say("EHLO localhost", "VRFY root", "MAIL FROM:<>", "RCPT TO:<stranger@example.net>", "QUIT")
 
     def judge(result: Result) -> str | None:
         said = result.stdout.replace("\r", "")
@@ -133,7 +131,7 @@ def _dialogue(name: str, port: int, host: str, offers: tuple[str, ...]) -> Check
             return "it answers VRFY"
         return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
 
-    return Check(name, _TALK.format(port=port, words=words), judge, "mailwright apply")
+    return Check(name, TALK.format(port=port, opening=opening, words=words), judge, "mailwright apply")
 
 
 def _session(port: int, host: str, options: str) -> Check:

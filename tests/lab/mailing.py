@@ -22,9 +22,12 @@ class Reply:
         return f"{self.code} {' / '.join(self.lines)}"
 
 
-def talk(host, address, port, *say, tls=None):
-    """Say things to a server from a lab host's network; returns the replies, the greeting's first."""
-    words = {"address": str(address), "port": port, "say": say, "tls": tls}
+def talk(host, address, port, *say, tls=None, proxy=None):
+    """Say things to a server from a lab host's network; returns the replies, the greeting's first.
+
+    `proxy` is the beginning as of a balancer: client, its port, server, its port; or () for LOCAL.
+    """
+    words = {"address": str(address), "port": port, "say": say, "tls": tls, "proxy": proxy}
     done = host.in_network([sys.executable, str(CLIENT)], stdin=json.dumps(words)).require()
     return [Reply(code, tuple(lines)) for code, lines in json.loads(done.stdout)]
 

@@ -1,0 +1,81 @@
+"""What Postfix must be seen to do behind balancers: its ports there are asked as a balancer asks them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from mailwright.model.fleet import Machine
+from mailwright.model.pools import HEALTH_PORT, MAIL
+from mailwright.model.role import Check, Result
+from roles.postfix.behaviour import TALK, dialogue, say
+from roles.postfix.membership import HANDOVER_PORT, HEALTH_LOG, Membership
+
+# The PROXY protocol's first version is a line of text, and Postfix takes either.
+# https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
+_OPENING = 'printf "PROXY TCP4 127.0.0.1 127.0.0.1 1024 25\\r\\n" >&3; '
+_LOG_LIMIT = 200 * 1024 * 1024
+
+
+def checks(machine: Machine, membership: Membership) -> Iterable[Check]:
+    """Each port that is not for clients, and the log of the health checks."""
+    host = machine.fqdn.bare
+    for port, proxied in membership.proxied.items():
+        if port == MAIL:
+            name = f"{proxied} takes what balancers pass on of port 25"
+            yield dialogue(name, proxied, host, ("STARTTLS",), _OPENING)
+        else:
+            yield _session(proxied, host, "smtps" if port == 465 else "smtp")  # noqa: PLR2004 - RFC 8314
+    if membership.proxied:
+        yield _healthy()
+        yield _small_log()
+    if membership.peers:
+        yield _closed_to_ourselves()
+
+
+def _session(port: int, host: str, scheme: str) -> Check:
+    def judge(result: Result) -> str | None:
+        said = result.stdout
+        if not re.search(r"^< 250[- ]AUTH PLAIN", said, re.MULTILINE):
+            return f"it offers no AUTH PLAIN within TLS: {said.strip().splitlines()[-1:]}"
+        found = re.search(r"subject: .*?CN ?= ?(\S+)", said)
+        return None if found is None or found[1] == host else f"its certificate is {found[1]}'s"
+
+    command = (
+        "timeout 20 curl --verbose --silent --show-error --insecure --ssl-reqd --haproxy-protocol"
+        f" --request NOOP {scheme}://127.0.0.1:{port} 2>&1 | tr -d '\\r'"
+    )
+    return Check(f"{port} takes logins that balancers pass on", command, judge, "mailwright apply")
+
+
+def _healthy() -> Check:
+    def judge(result: Result) -> str | None:
+        replies = re.findall(r"^(\d{3}) .*", result.stdout.replace("\r", ""), re.MULTILINE)
+        if replies[:3] == ["220", "250", "250"]:
+            return None
+        last = result.stdout.strip().splitlines()[-1:] or [result.stderr.strip()]
+        return f"balancers hear {last[0]!r} and send nobody here"
+
+    command = TALK.format(port=HEALTH_PORT, opening=_OPENING, words=say("EHLO localhost", "MAIL FROM:<>"))
+    return Check("it is fit to take mail", command, judge, f"less {HEALTH_LOG}")
+
+
+def _small_log() -> Check:
+    def judge(result: Result) -> str | None:
+        text = result.stdout.strip()
+        if not text.isdigit():
+            return f"it cannot be read: {result.stderr.strip()}"
+        return None if int(text) <= _LOG_LIMIT else f"it has {int(text) // 2**20} MiB"
+
+    command = f"cat {HEALTH_LOG} | wc -c"
+    return Check("the log of the health checks is rotated", command, judge, "systemctl start logrotate")
+
+
+def _closed_to_ourselves() -> Check:
+    def judge(result: Result) -> str | None:
+        said = result.stdout.replace("\r", "")
+        return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
+
+    words = say("EHLO localhost", "MAIL FROM:<>", "RCPT TO:<stranger@example.net>", "QUIT")
+    command = TALK.format(port=HANDOVER_PORT, opening="", words=words)
+    return Check("a queue is taken from other machines only", command, judge, "mailwright apply")
