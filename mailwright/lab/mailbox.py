@@ -91,6 +91,20 @@ class Mailbox:
             found += [_message(user, file) for file in place.glob("*")] if place.is_dir() else []
         return sorted((m for m in found if m.received >= since), key=lambda m: m.received)
 
+    def lines(self, user: str, pattern: str) -> list[tuple[float, list[str]]]:
+        """Of each message the lines that match an extended regular expression, in its order.
+
+        With the time of its delivery, in seconds since the epoch. Messages without such a line are left
+        out. One command, however many messages there are.
+        """
+        folders = [f"{MAIL}/{user}/Maildir/{folder}" for folder in ("new", "cur")]
+        argv = ["grep", "-rsEZ", "-e", pattern, *folders]
+        found: dict[str, list[str]] = {}
+        for match in self.host.run(argv).stdout.splitlines():
+            file, _, line = match.partition("\0")
+            found.setdefault(file, []).append(line)
+        return [(_delivered(file), lines) for file, lines in found.items()]
+
     def wait_for(
         self,
         user: str,
@@ -123,6 +137,12 @@ class Mailbox:
             LabError: not within half a minute.
         """
         wait_until(lambda: self.host.run(["bash", "-c", _READY]).ok, "mailbox takes mail")
+
+
+def _delivered(file: str) -> float:
+    """Maildir's names begin with the time in seconds, and Dovecot's go on with its microseconds."""
+    match = re.match(r"(\d+)\.M(\d+)", Path(file).name)
+    return int(match[1]) + int(match[2]) / 10**6 if match else 0.0
 
 
 def _message(user: str, file: Path) -> Message:

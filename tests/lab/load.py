@@ -1,0 +1,148 @@
+"""Load in the lab: a faithful client in a host's network, and the account of what it handed in."""
+
+import json
+import signal
+import subprocess
+import sys
+import uuid
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from mailwright.lab.shell import wait_until
+from tests.lab.deploying import ROOT
+from tests.lab.faithful import figures
+from tests.lab.faithful.account import Arrival, account
+from tests.lab.faithful.journal import read
+
+SENDERS = {"newsletter": "bounces@brightpost.example", "shop": "orders@parcelnote.example"}
+_WANTED = r"^(X-Transaction: |Received: by [^ ]+ \(Postfix\) id )"
+# Enough for a queue of thousands on a machine that has other things to do.
+PATIENCE = 240
+
+
+class Load:
+    """A client at work. What it knows is in its journal, whether or not it still runs."""
+
+    def __init__(self, lab, order, journal):
+        self.lab, self.order, self.journal = lab, order, Path(journal)
+        self.user = order["recipient"].partition("@")[0]
+        self._process = None
+
+    def start(self, host="outside"):
+        argv = [sys.executable, "-m", "tests.lab.faithful"]
+        self.journal.touch()
+        with self.journal.with_suffix(".stderr").open("w") as errors:
+            self._process = subprocess.Popen(
+                self.lab.host(host).network_argv(argv),
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        self._process.stdin.write(json.dumps(self.order))
+        self._process.stdin.close()
+
+    @property
+    def accepted(self):
+        """How many messages were answered 250 so far."""
+        return self.journal.read_bytes().count(b'"outcome": "accepted"')
+
+    def wait_for(self, count, timeout=PATIENCE):
+        """Wait until `count` messages were answered 250; raises if the client ends before."""
+
+        def there():
+            ended = self._process.poll() is not None
+            if self.accepted >= count:
+                return True
+            assert not ended, self.journal.with_suffix(".stderr").read_text()
+            return False
+
+        wait_until(there, f"{count} messages are taken", timeout=timeout, interval=0.1)
+
+    def more(self, count, timeout=PATIENCE):
+        """Wait until `count` more were answered 250."""
+        self.wait_for(self.accepted + count, timeout)
+
+    def stop(self, timeout=PATIENCE):
+        """Tell it to bring to an end what it began; returns its statistics."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.finish(timeout)
+
+    def finish(self, timeout=PATIENCE):
+        """Wait until it is done; returns its statistics."""
+        status = self._process.wait(timeout)
+        assert status == 0, self.journal.with_suffix(".stderr").read_text()
+        return self.statistics
+
+    def kill(self):
+        """End it where it stands."""
+        if self._process:
+            with suppress(ProcessLookupError):
+                self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+
+    @property
+    def histories(self):
+        with self.journal.open() as lines:
+            return read(lines)
+
+    @property
+    def statistics(self):
+        return figures.statistics(self.histories)
+
+    def arrivals(self):
+        """Every copy at the mailbox provider."""
+        return [_arrival(at, lines) for at, lines in self.lab.mailbox.lines(self.user, _WANTED)]
+
+    def settle(self, *hosts, timeout=PATIENCE):
+        """Wait until nothing is queued at these hosts or at the provider; returns the account."""
+        wait_until_delivered(self.lab, *hosts, timeout=timeout)
+        return account(self.histories, self.arrivals())
+
+
+def _arrival(at, lines):
+    key = next((line.split()[1] for line in lines if line.startswith("X-Transaction")), "")
+    # Each host puts its own on top: the lowest one is of the host that took the message from the client.
+    queues = [line.split()[5].rstrip(";") for line in lines if line.startswith("Received")]
+    return Arrival(key, at, queues[-1] if queues else "")
+
+
+@contextmanager
+def load(
+    lab, site, folder, addresses, *, port=465, name="smtp.brightpost.example", login="shop", ca=None, **more
+):
+    """A client (its `Order` says what else) that hands mail in; killed in the end if it was not stopped."""
+    run = f"run{uuid.uuid4().hex[:8]}"
+    target = {
+        "addresses": [str(address) for address in addresses],
+        "port": port,
+        "tls": "starttls" if port == 587 else "wrapped",
+        "name": name,
+        "login": login,
+        "password": site.secrets.get(f"submission/{login}"),
+        "ca": ca and str(ca),
+        "patience": more.pop("patience", 15),
+    }
+    journal = Path(folder) / f"{run}.jsonl"
+    mail = {"sender": SENDERS[login], "recipient": f"{run}@mailbox.example"}
+    work = Load(lab, {"target": target, "run": run, "journal": str(journal), **mail, **more}, journal)
+    work.start()
+    try:
+        yield work
+    finally:
+        work.kill()
+
+
+def queued(host):
+    """How many messages are in a host's queue."""
+    return host.run("postqueue -j").require().stdout.count("\n")
+
+
+def wait_until_delivered(lab, *hosts, timeout=PATIENCE):
+    """Flush these hosts' queues until they are empty, and the provider's."""
+    for host in hosts:
+        host.run("postqueue -f").require()
+    places = [*hosts, lab.host("mailbox")]
+    wait_until(lambda: not any(map(queued, places)), "queues are empty", timeout=timeout, interval=0.3)
