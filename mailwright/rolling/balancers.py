@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from mailwright.model.errors import DrainError
+from mailwright.model.fleet import Fleet
+from mailwright.model.pools import Pool
 from mailwright.model.role import Result
 from mailwright.verify.expectation import UnknownError
-
-Run = Callable[[str], Result]
-"""Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
+from mailwright.verify.gather import Run
 
 PROGRAM = "/usr/local/sbin/mailwright-balance"
 _LIMIT = 90
@@ -137,6 +137,21 @@ class Balancers:
 
     def _run(self, name: str, words: Iterable[str]) -> Result:
         return self._runners[name](f"timeout -k 5 {_LIMIT} {PROGRAM} {shlex.join(words)}")
+
+
+def serving(fleet: Fleet, pool: Pool, states: Mapping[str, State]) -> set[str]:
+    """The members that all of a pool's balancers among `states` send clients to, on every port."""
+    asked = [state for name, state in states.items() if name in pool.balancers and not state.absent]
+    return {
+        machine.name
+        for machine in fleet.members(pool)
+        if asked and all(_serves(state, pool, machine.name) for state in asked)
+    }
+
+
+def _serves(state: State, pool: Pool, member: str) -> bool:
+    places = [server for server in state.of(member) if server.pool == pool.name]
+    return bool(places) and all(place.serves for place in places)
 
 
 _NOT_FOUND = 127

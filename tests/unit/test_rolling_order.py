@@ -7,42 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mailwright.model.crosspools import pools as mistakes
-from mailwright.model.fleet import Fleet
 from mailwright.rolling.order import alone_in, batches, members
-
-OWNER = {"name": "Bright Post", "postmaster": "postmaster@brightpost.example"}
-SENDS, BALANCES = {"postfix": {}}, {"haproxy": {}, "keepalived": {}}
-
-
-def machine(name, number, roles, *labels):
-    return {
-        "name": name,
-        "fqdn": f"{name}.brightpost.example",
-        "ipv4": f"203.0.113.{number}",
-        "roles": roles,
-        "labels": labels,
-    }
-
-
-def pool(name, number, members, **more):
-    return {
-        "name": name,
-        "service": f"{name}.brightpost.example",
-        "members": members,
-        "balancers": ["lb1", "lb2"],
-        "ipv4": f"203.0.113.{number}",
-        "router_id": number,
-    } | more
-
-
-def fleet(sending=3, *, keep=1, more=()):
-    """Two balancers before `sending` machines, mx1 alone in a pool, util1 in none."""
-    machines = [machine(f"out{i}", 10 + i, SENDS, "sending") for i in range(1, sending + 1)]
-    machines += [machine("lb1", 41, BALANCES), machine("lb2", 42, BALANCES)]
-    machines += [machine("mx1", 51, SENDS), machine("util1", 61, {})]
-    pools = [pool("outgoing", 100, ["sending"], keep_serving=keep), pool("incoming", 101, ["mx1"]), *more]
-    return Fleet.model_validate({"owner": OWNER, "machines": machines, "pools": pools})
-
+from tests.unit.rolling_world import fleet, pool
 
 EVERYBODY = ("out1", "out2", "out3", "lb1", "lb2", "mx1", "util1")
 
