@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mailwright.lab import processes
+from mailwright.lab import disks, processes
 from mailwright.lab.images import Image, overlay
 from mailwright.lab.shell import CONTAINED, Completed, attempt, run, wait_until
 from mailwright.model.errors import LabError
@@ -25,7 +25,11 @@ _POWER_OFF = signal.SIGRTMIN + 4
 
 _NSPAWN = Path("/run/systemd/nspawn")
 _PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MOUNTED = 'mount -t overlay overlay -o "$1" "$2"; shift 2; exec "$@"'
+# An overlay's options and its place, then image and place of each disk, then the command.
+_MOUNTED = (
+    'mount -t overlay overlay -o "$1" "$2"; shift 2; '
+    'while [ "$1" != -- ]; do mount -o loop "$1" "$2"; shift 2; done; shift; exec "$@"'
+)
 
 
 def unit_prefix(lab: str) -> str:
@@ -103,22 +107,42 @@ class Container:
         self.discard()
         for directory in (self._upper, self.directory / "work", self._root):
             directory.mkdir(parents=True)
-        mount = ["sh", "-ec", _MOUNTED, "sh", self._overlay(), str(self._root)]
         unpack = ["chroot", str(self._root), "tar", "-C", "/", "--no-overwrite-dir", "-xpf", "-"]
-        run([*CONTAINED, *mount, *unpack], stdin=archive_of(seeds), what=f"writing the disk of {self.name}")
+        run(
+            [*CONTAINED, *self._mounted(), *unpack],
+            stdin=archive_of(seeds),
+            what=f"writing the disk of {self.name}",
+        )
         self._stamp.write_text(self._wanted)
 
     def discard(self) -> None:
         """Remove its disk, keeping its snapshots."""
         self._stamp.unlink(missing_ok=True)
-        for directory in (self._upper, self.directory / "work", self._root):
+        for directory in (self._upper, self.directory / "work", self._root, self.directory / "disks"):
             shutil.rmtree(directory, ignore_errors=True)
 
-    def _overlay(self) -> str:
-        return overlay(self.image.layers, self._upper, self.directory / "work")
+    def _mounted(self) -> list[str]:
+        """Arguments that run a command with its root mounted, in a mount namespace of their own."""
+        layers = overlay(self.image.layers, self._upper, self.directory / "work")
+        own = disks.mounts(self.directory, self._root)
+        return ["unshare", "--mount", "sh", "-ec", _MOUNTED, "sh", layers, str(self._root), *own, "--"]
+
+    def make_disk(self, path: str, megabytes: int) -> None:
+        """Put a directory of the stopped container, with what is in it, on a disk of its own."""
+        disks.make_disk(self.directory, path, megabytes, self._root, self._mounted())
+
+    def remove_disks(self) -> None:
+        """Give the directories of the stopped container back what they held before they had disks."""
+        shutil.rmtree(self.directory / "disks", ignore_errors=True)
 
     def snapshot(self, label: str) -> None:
-        """Keep a copy of the disk of the stopped container."""
+        """Keep a copy of the disk of the stopped container, which has none of its own for a directory.
+
+        Raises:
+            LabError: it has one.
+        """
+        if disks.disks(self.directory):
+            raise LabError(f"{self.name} has disks of its own, which a snapshot would leave out")
         place = self._snapshot(label)
         half = place.with_name(".half")
         shutil.rmtree(half, ignore_errors=True)
@@ -173,7 +197,7 @@ class Container:
         processes.spawn(
             self.unit,
             [
-                *("unshare", "--mount", "sh", "-ec", _MOUNTED, "sh", self._overlay(), str(self._root)),
+                *self._mounted(),
                 # Version 2 of control groups, as Debian has it, though the controller's may be a hybrid.
                 *("env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1"),
                 *("systemd-nspawn", "--quiet", "--settings=no", "--boot", f"--directory={self._root}"),
@@ -196,11 +220,20 @@ class Container:
 
     def kill(self) -> None:
         """Pull the plug: nothing of it runs when this returns."""
-        processes.kill_unit(self.unit)
-        # The kernel takes a dead network apart when it finds the time, seconds later on a busy machine. Until
-        # then its end of the cable is in the way of the next start. A long name is an alternative one.
+        # The cable first: the kernel would close the connections of killed processes, and a peer would learn
+        # in an instant what a power cut never tells. And it takes a dead network apart when it finds the
+        # time, seconds later on a busy machine: until then its end of the cable would be in the way of the
+        # next start. A long name is an alternative one.
         attempt(["ip", "link", "delete", "dev", f"vb-{self.lab}-{self.name}"])
+        processes.kill_unit(self.unit)
         forget(self.lab, self.directory)
+        disks.wait_until_free(self.directory)
+
+    def lose_power(self) -> None:
+        """Pull the plug of its disks as well: what was not written to them is lost."""
+        for disk in disks.disks(self.directory):
+            disks.cut(disk, self.inside(str(disk.path)))
+        self.kill()
 
     def execute(
         self, argv: Sequence[str], stdin: str | bytes | None = None, timeout: float = 120

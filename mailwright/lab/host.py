@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mailwright.lab import door, keys
+from mailwright.lab import door, keys, processes
 from mailwright.lab.container import Container, Seed, archive_of
 from mailwright.lab.images import Image
 from mailwright.lab.plan import Host, LabPlan
@@ -92,16 +92,40 @@ class LabHost:
 
     def restart(self) -> None:
         """Power off and boot with the same disk."""
-        self.container.stop()
+        self._reboot(lambda: None)
+
+    def kill(self) -> None:
+        """Cut its power: dead at once, and nobody is told. What it wrote is still there."""
+        self.container.kill()
+
+    def start(self) -> None:
+        """Boot it after `kill` or `lose_power`, with the same disk."""
         self.container.start()
         self.wait_for_ssh()
 
+    def freeze(self) -> None:
+        """Stop all of its processes where they stand; its kernel goes on accepting connections."""
+        processes.freeze(self.container.unit)
+
+    def thaw(self) -> None:
+        """Let it go on after `freeze`."""
+        processes.freeze(self.container.unit, frozen=False)
+
+    def give_disk(self, path: str, megabytes: int = 512) -> None:
+        """Put a directory on a disk of its own, which can lose what was not written; it reboots for it."""
+        self._reboot(lambda: self.container.make_disk(path, megabytes))
+
+    def take_disks(self) -> None:
+        """Remove its disks with all that is on them; it reboots for it."""
+        self._reboot(self.container.remove_disks)
+
+    def lose_power(self) -> None:
+        """Cut its power: it is dead, and its disks have nothing that was not written to them."""
+        self.container.lose_power()
+
     def snapshot(self, label: str) -> None:
         """Keep the disk under a label; the host reboots for it, so that nothing is half-written."""
-        self.container.stop()
-        self.container.snapshot(label)
-        self.container.start()
-        self.wait_for_ssh()
+        self._reboot(lambda: self.container.snapshot(label))
 
     def restore(self, label: str) -> None:
         """Go back to a snapshot. What runs is lost, as by a power cut."""
@@ -190,6 +214,11 @@ class LabHost:
             *("-o", "IdentitiesOnly=yes", "-o", "BatchMode=yes", "-o", "LogLevel=ERROR"),
             *("-o", f"UserKnownHostsFile={self.plan.state / 'ssh' / 'known_hosts'}"),
         ]
+
+    def _reboot(self, meanwhile: Callable[[], None]) -> None:
+        self.container.stop()
+        meanwhile()
+        self.start()
 
     def _booted_before(self) -> bool:
         state = self.run(["systemctl", "is-system-running"]).stdout.strip()

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mailwright.lab.shell import run, wait_until
+from mailwright.model.errors import LabError
 
 SYSTEMD = Path("/run/systemd/system")
 """Exists when PID 1 is systemd (sd_booted(3))."""
@@ -108,6 +109,23 @@ def kill_unit(unit: str) -> None:
 
     wait_until(gone, f"{unit} ends", timeout=10, interval=0.02)
     remove_control_groups(unit)
+
+
+def freeze(unit: str, *, frozen: bool = True) -> None:
+    """Stop every process of `unit` where it stands, or let them go on.
+
+    What the kernel does for them goes on all the same: connections are accepted, packets acknowledged.
+    See the freezer in the kernel's cgroup-v2 manual, which a version 1 machine has beside its own.
+
+    Raises:
+        LabError: it has no control group that can be frozen, or did not get there within 10 seconds.
+    """
+    group = next((g for g in control_groups(unit) if (g / "cgroup.freeze").exists()), None)
+    if group is None:
+        raise LabError(f"{unit} cannot be frozen: it has no control group of version 2")
+    (group / "cgroup.freeze").write_text(f"{frozen:d}")
+    state, there = group / "cgroup.events", f"frozen {frozen:d}"
+    wait_until(lambda: there in state.read_text(), f"{unit} is at `{there}`", timeout=10)
 
 
 def name(pid: int) -> str:
