@@ -34,6 +34,20 @@ class Traffic:
         """What all balancers of the fleet say."""
         return self.balancers.ask(b for pool in self.fleet.pools for b in pool.balancers)
 
+    def out(self, answers: Answers | None = None) -> dict[str, str]:
+        """The machines that are out of the traffic at any balancer, with the reasons given for it.
+
+        A reason that is not `ROLLING` goes before one that is.
+        """
+        found: dict[str, str] = {}
+        for balancer, state in (answers or self.everybody()).states.items():
+            reasons = [(place.member, place.why) for place in state.servers if place.drained]
+            reasons += [(balancer, state.why)] if state.retired else []
+            for name, why in reasons:
+                if found.get(name, ROLLING) == ROLLING:
+                    found[name] = why
+        return found
+
     def leave(self, names: Sequence[str], terms: Terms) -> None:
         """Let no new session come to these machines, and wait until those that are open have ended.
 
