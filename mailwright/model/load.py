@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mailwright.model.crosscheck import AUDIENCES, cross_check
-from mailwright.model.document import Document, Where, show
+from mailwright.model.document import Document, Where, display, show
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.fleet import Defaults, Fleet, Machine, Ssh
 from mailwright.model.keyring import Keyring, disagreements, folded, keyring_file, read_keyring
@@ -21,7 +21,7 @@ from mailwright.model.role import Role
 from mailwright.model.secrets_file import beside_file
 from mailwright.model.secrets_store import open_secrets
 from mailwright.model.site import Site
-from mailwright.model.yamlfile import read
+from mailwright.model.yamlfile import parse, read
 
 
 def load_fleet(path: Path | str) -> Fleet:
@@ -48,6 +48,16 @@ def load_site(path: Path | str, roles: Sequence[Role], environ: Mapping[str, str
     keyring = read_keyring(keyring_file(file))
     fleet = _fleet(read(file), file, roles, keyring)
     return Site(fleet, roles, open_secrets(fleet, file, environ), keyring)
+
+
+def check_text(text: str, path: Path | str, roles: Sequence[Role]) -> Fleet:
+    """The fleet that a file would hold with this text in it.
+
+    Raises:
+        FleetError: with every mistake that can be seen at once.
+    """
+    file = fleet_file(path)
+    return _fleet(parse(text.encode(), display(file)), file, roles, read_keyring(keyring_file(file)))
 
 
 def fleet_file(path: Path | str) -> Path:
