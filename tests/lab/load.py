@@ -141,8 +141,26 @@ def queued(host):
 
 
 def wait_until_delivered(lab, *hosts, timeout=PATIENCE):
-    """Flush these hosts' queues until they are empty, and the provider's."""
-    for host in hosts:
-        host.run("postqueue -f").require()
-    places = [*hosts, lab.host("mailbox")]
-    wait_until(lambda: not any(map(queued, places)), "queues are empty", timeout=timeout, interval=0.3)
+    """Flush these hosts' queues until they are empty, and wait for the provider's."""
+
+    def delivered():
+        busy = [host for host in hosts if queued(host)]
+        for host in busy:
+            host.run("postqueue -f").require()
+        return not busy and not queued(lab.host("mailbox"))
+
+    wait_until(delivered, "queues are empty", timeout=timeout, interval=0.5)
+
+
+def close_provider(lab):
+    """The mailbox provider refuses connections, so that mail to it stays queued."""
+    rules = (
+        "add table inet closed; add chain inet closed input { type filter hook input priority 0; };"
+        " add rule inet closed input tcp dport 25 reject with tcp reset"
+    )
+    lab.host("mailbox").in_network(["nft", rules]).require()
+
+
+def open_provider(lab):
+    """The provider takes mail; it may do so already."""
+    lab.host("mailbox").in_network(["nft", "add table inet closed; delete table inet closed"]).require()
