@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from maildns.asking.authority import AskError, Server, wait_until_served
-from maildns.asking.proof import ZoneProof
-from maildns.names import longest_zone
-from maildns.planning.plan import plan_zone
+from maildns.asking.authority import AskError, Server
 from maildns.policy.dkim import selector_name
-from maildns.provider import Change, Provider
-from maildns.records import RRset, collect
+from maildns.records import collect
 from maildns.rotation import Key, Sight, Timing
 from mailwright.dkim.effects import SIGNS, Place
 from mailwright.dkim.sight import UNUSED, refuse_unseen, see
@@ -26,10 +22,9 @@ from mailwright.model.keyring import Keyring, write_keyring
 from mailwright.model.secrets_file import Vault
 from mailwright.model.secrets_store import FleetSecrets, dkim_private_key
 from mailwright.model.site import Site
-from mailwright.providers import provider_of
-from mailwright.publish import DEADLINE, as_dns_error
+from mailwright.narrow import Narrow
 from mailwright.world import World
-from mailwright.zones import SENDS, zone_providers
+from mailwright.zones import SENDS
 from mailwright.zones.dkim import dkim_entries, secret_name
 
 LIFETIMES = ("queue_lifetime", "bounce_lifetime")
@@ -67,8 +62,6 @@ class RealEffects:
     clock: Callable[[], int]
     say: Callable[[str], None] = lambda _: None
     _saved: Keyring | None = field(default=None, init=False)
-    _told: list[str] = field(default_factory=list, init=False)
-    """What was asked to be done by hand."""
 
     def save(self, keyring: Keyring) -> None:
         """As in `Effects`; what is written already is not written again."""
@@ -110,62 +103,10 @@ class RealEffects:
                 all others were seen to by then.
         """
         site = self.site.with_keyring(keyring)
-        providers = zone_providers(site.fleet)
         names = {selector_name(str(domain.name), key.selector) for domain, key in places}
         entries = [e for d, _ in places for e in dkim_entries(d, keyring, site.secrets) if e.name in names]
         wanted = collect(dict.fromkeys(entries), site.fleet.dns.ttl)
-        zones: dict[str | None, set[str]] = {}
-        for name in names:
-            zones.setdefault(longest_zone(name, providers), set()).add(name)
-        failed: list[str] = []
-        for zone, inside in zones.items():
-            rrsets = [r for r in wanted if r.name in inside]
-            if zone and (provider := providers[zone]):
-                try:
-                    with as_dns_error():
-                        self._publish(zone, provider_of(site, provider), rrsets, inside, keyring)
-                except DnsError as error:
-                    failed.append(str(error))
-            else:
-                self._by_hand(rrsets, inside)
-        if failed:
-            raise DnsError("; ".join(failed))
-
-    def _by_hand(self, rrsets: Sequence[RRset], names: set[str]) -> None:
-        gone = names - {each.name for each in rrsets}
-        lines = [
-            f"publish by hand: {each.name} {each.type} {' '.join(sorted(each.rdata))}" for each in rrsets
-        ]
-        for line in (*lines, *(f"delete by hand: {name} TXT" for name in sorted(gone))):
-            if line not in self._told:
-                self._told.append(line)
-                self.say(line)
-
-    def _publish(
-        self, zone: str, provider: Provider, rrsets: Sequence[RRset], names: set[str], keyring: Keyring
-    ) -> None:
-        fetched = partial(self._changes, zone, provider, rrsets, names, keyring)
-        changes, etag = fetched()
-        if not changes:
-            return
-        provider.apply(zone, changes, etag)
-        if fetched()[0]:
-            raise DnsError(f"{zone}: published, but a second plan is not empty; look at it with `dns plan`")
-        self.say(f"published {', '.join(sorted({c.key[0] for c in changes} & names))}")
-        # Whoever is late is told of by the look that follows.
-        servers, proof = self._world.servers(zone), ZoneProof(zone, self._world.anchored(zone))
-        wait_until_served(dict.fromkeys(servers, changes), DEADLINE, proof=proof)
-
-    def _changes(
-        self, zone: str, provider: Provider, rrsets: Sequence[RRset], names: set[str], keyring: Keyring
-    ) -> tuple[tuple[Change, ...], str]:
-        """The part of a zone's plan that is about some names, and the state of the zone it is for."""
-        plan = plan_zone(provider.fetch(zone), rrsets, self.site.fleet.dns.owner, allow=keyring.released())
-        obstacles = [c.sentence for c in plan.conflicts if c.key[0] in names]
-        obstacles += [r.sentence for r in plan.refusals if r.flag.partition("=")[2] in names]
-        if obstacles:
-            raise DnsError(f"{zone}: {'; '.join(obstacles)}")
-        return tuple(c for c in plan.changes if c.unit in names), plan.etag
+        self._narrow.publish(site, wanted, {(name, "TXT") for name in names}, keyring.released())
 
     def look(self, keyring: Keyring, domain: Domain, key: Key) -> Sight:
         """As in `Effects`."""
@@ -218,6 +159,10 @@ class RealEffects:
     @cached_property
     def _negative(self) -> dict[str, int | DnsError]:
         return {}
+
+    @cached_property
+    def _narrow(self) -> Narrow:
+        return Narrow(self._world, self.say)
 
     @cached_property
     def _world(self) -> World:
