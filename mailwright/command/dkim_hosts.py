@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from mailwright.command.hosts import MachineResult, Run, note_result, read_plan
+from mailwright.command.hosts import converge
 from mailwright.dkim.effects import SIGNS
-from mailwright.model.errors import ConvergeError
 from mailwright.model.fleet import Machine
 from mailwright.model.site import Site
 from mailwright.verify.derive import expectations
@@ -40,7 +39,7 @@ class Hosts:
         names = [machine.name for machine in site.fleet.with_role(SIGNS)]
         if not names:
             return {}
-        problems = self._converge(names)
+        problems = converge(self.repository, self.shim, names, (SIGNS,), self.say)
         return {name: problems.get(name) or fault for name, fault in faults(site).items()}
 
     def signing(self, site: Site) -> Mapping[str, str]:
@@ -50,20 +49,6 @@ class Hosts:
     def stopped(self, site: Site) -> Mapping[str, str]:
         """Ask each host whether its signers, and what hands mail to them, are as the site says."""
         return faults(site, (SIGNS, SENDS))
-
-    def _converge(self, names: list[str]) -> dict[str, str]:
-        try:
-            with Run(self.repository, self.shim, names, roles=(SIGNS,)) as run:
-                plans = read_plan(run.events(), names)
-                results = {p.name: MachineResult(p.name, problem=p.problem) for p in plans}
-                if any(plan.changes for plan in plans):
-                    self.say(f"deploying {SIGNS} to {', '.join(p.name for p in plans if p.changes)}")
-                    run.go()
-                    for event in run.events():
-                        note_result(results, event)
-        except ConvergeError as error:
-            return dict.fromkeys(names, str(error))
-        return {name: result.problem for name, result in results.items()}
 
 
 def faults(site: Site, roles: Iterable[str] = (SIGNS,), key: str = "") -> dict[str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,3 +158,25 @@ def note_result(results: dict[str, MachineResult], event: Event) -> None:
         result.problem = f"{event.operation}: {event.text or 'failed without a word'}"
     elif event.kind in ("unreachable", "refused"):
         result.problem = event.text
+
+
+def converge(
+    repository: Path, shim: Path, machines: Sequence[str], roles: Sequence[str], say: Callable[[str], None]
+) -> dict[str, str]:
+    """Deploy nothing but some roles, for a command that has work of its own with them.
+
+    The fleet is read from its files anew, so what is to be deployed must have been written down. Returns each
+    machine with what went wrong, or with nothing.
+    """
+    try:
+        with Run(repository, shim, machines, roles=roles) as run:
+            plans = read_plan(run.events(), machines)
+            results = {p.name: MachineResult(p.name, problem=p.problem) for p in plans}
+            if any(plan.changes for plan in plans):
+                say(f"deploying {', '.join(roles)} to {', '.join(p.name for p in plans if p.changes)}")
+                run.go()
+                for event in run.events():
+                    note_result(results, event)
+    except ConvergeError as error:
+        return dict.fromkeys(machines, str(error))
+    return {name: result.problem for name, result in results.items()}
