@@ -8,14 +8,25 @@ from itertools import pairwise
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
 
+from mailwright.model.errors import SecretError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Certificate, Pair
 
-CHAIN, PRIVATE_KEY, NEXT_KEY = "fullchain", "privkey", "next-privkey"
-"""What the secrets hold of a certificate. The next key may lie there long before its certificate."""
+CHAIN, PRIVATE_KEY = "fullchain", "privkey"
+"""What the secrets hold of a certificate that the operator provides."""
+NEXT_CHAIN, NEXT_KEY, OLD_KEY, ANNOUNCED = "next-fullchain", "next-privkey", "old-privkey", "announced"
+"""What they hold of a roll-over: the pair that comes next and since when every server has shown its key,
+and the key that was served before, until no machine does any more."""
 
 
 _KINDS = {"ecdsa": ec.EllipticCurvePrivateKey, "rsa": rsa.RSAPrivateKey}
@@ -24,6 +35,31 @@ _KINDS = {"ecdsa": ec.EllipticCurvePrivateKey, "rsa": rsa.RSAPrivateKey}
 def secret_name(certificate: Certificate, part: str, pair: Pair | None = None) -> str:
     """The name of the secret that holds a part of a certificate; `pair`: of which, else its first."""
     return f"certificate/{certificate.name}/{pair.prefix if pair else ''}{part}"
+
+
+def new_key(algorithm: str) -> str:
+    """A new key as PEM (PKCS8): ECDSA P-256, or RSA of 2048 bits, for servers that old clients ask."""
+    made: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+    if algorithm == "rsa":
+        made = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    else:
+        made = ec.generate_private_key(ec.SECP256R1())
+    return made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def request(key: str, names: Iterable[str]) -> str:
+    """What an authority must sign for a PEM key to be served under some names: a request in PEM (PKCS10)."""
+    hosts = [DnsName.parse(name).bare for name in names]
+    private = load_pem_private_key(key.encode(), password=None)
+    if not isinstance(private, (ec.EllipticCurvePrivateKey, rsa.RSAPrivateKey)):
+        raise SecretError("the key is neither an ECDSA nor an RSA key")
+    # The subject stays empty: names longer than 64 characters have no place there (RFC 5280, ub-common-name).
+    made = (
+        x509.CertificateSigningRequestBuilder()
+        .subject_name(x509.Name([]))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts]), critical=False)
+    )
+    return made.sign(private, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
 
 
 def faults(
