@@ -87,15 +87,21 @@ def faults(
         found.append(f"not valid before {leaf.not_valid_before_utc:%Y-%m-%d}")
     if now >= leaf.not_valid_after_utc:
         found.append(f"expired on {leaf.not_valid_after_utc:%Y-%m-%d}")
-    served = _names(leaf)
-    found += [f"does not cover {name}" for name in names if not _covers(served, name)]
+    found += uncovered(leaf, names)
     for lower, upper in pairwise(certificates):
         if lower.issuer != upper.subject:
             found.append(f"out of order: {lower.subject.rfc4514_string()} was not issued by the next one")
     return found
 
 
-def _names(leaf: x509.Certificate) -> set[str]:
+def uncovered(leaf: x509.Certificate, names: Iterable[str]) -> list[str]:
+    """Say which names a certificate is not valid for."""
+    served = names_of(leaf)
+    return [f"does not cover {name}" for name in names if not _covers(served, name)]
+
+
+def names_of(leaf: x509.Certificate) -> set[str]:
+    """The DNS names that a certificate is for, without final dots."""
     try:
         extension = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName)
     except x509.ExtensionNotFound:

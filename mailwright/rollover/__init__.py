@@ -1,0 +1,1 @@
+"""Exchange the keys that TLSA records pin: none is served that senders could not know for a TTL."""
