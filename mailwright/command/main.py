@@ -18,6 +18,8 @@ COMMANDS = {
     "plan": "mailwright.command.plan",
     "apply": "mailwright.command.apply",
     "verify": "mailwright.command.verify",
+    "drain": "mailwright.command.drain",
+    "undrain": "mailwright.command.undrain",
     "add": "mailwright.command.add",
     "remove": "mailwright.command.remove",
     "dns": "mailwright.command.dns",

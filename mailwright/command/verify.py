@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -37,16 +38,28 @@ def verify(
     Exit status: 0 all is well, 1 something is not, 3 a machine did not answer and nothing else is wrong.
     """
     select(open_site(inventory).fleet, limit or [])  # mistakes in one line, before pytest begins
+    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
+    more = [f"--junit-xml={junit}"] if junit else []
+    return run_suites(inventory, limit or (), Reporter(console, verbose=verbose), more)
+
+
+def run_suites(inventory: Path, limit: Sequence[str], reporter: Reporter, more: Sequence[str] = ()) -> int:
+    """Run the suites of some machines (none: all), those that a repository adds included; the exit status.
+
+    `more`: arguments of pytest's. What was found is with the reporter.
+
+    Raises:
+        MailwrightError: there are no suites, or they cannot be run.
+    """
     suites = repository(inventory) / _SUITES
     if not suites.is_dir():
         raise MailwrightError(f"{suites}: no suite there")
-    arguments = [str(suites), f"--inventory={inventory}", *(f"--limit={name}" for name in limit or [])]
+    arguments = [str(suites), f"--inventory={inventory}", *(f"--limit={name}" for name in limit), *more]
     # Nothing is left in the repository, and no output of a test stands between the lines.
     arguments += ["-p", "no:cacheprovider", "--capture=sys"]
-    if junit:
-        arguments.append(f"--junit-xml={junit}")
-    console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
-    status = int(pytest.main(arguments, plugins=[Reporter(console, verbose=verbose)]))
+    status = int(pytest.main(arguments, plugins=[reporter]))
+    if status == pytest.ExitCode.INTERRUPTED:
+        raise KeyboardInterrupt
     if status not in (0, 1, UNKNOWN):
         raise MailwrightError(f"the suite itself went wrong (pytest's exit status {status})")
     return status

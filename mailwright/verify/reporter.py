@@ -14,7 +14,7 @@ _STYLES = {"failed": "red", "unknown": "yellow", "ok": "green"}
 
 
 @dataclass
-class _Machine:
+class Tally:
     """What is known of a machine so far."""
 
     left: int = 0
@@ -34,7 +34,7 @@ class Reporter:
         """Write to `console`; `verbose` has a line for every item, too."""
         self.console = console
         self.verbose = verbose
-        self.machines: dict[str, _Machine] = {}
+        self.machines: dict[str, Tally] = {}
         self.began = time.monotonic()
         self.status = console.status("")
         self.status_shown = console.is_terminal
@@ -50,7 +50,7 @@ class Reporter:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Count what each machine has before it."""
         for item in session.items:
-            self.machines.setdefault(_property(item.user_properties, "machine"), _Machine()).left += 1
+            self.machines.setdefault(_property(item.user_properties, "machine"), Tally()).left += 1
         if self.status_shown:
             self.status.start()
         self._show()
@@ -99,7 +99,7 @@ class Reporter:
         self.console.print()
         self.console.print(f"{', '.join(parts)}  {self._seconds()}")
 
-    def _line(self, name: str, machine: _Machine) -> None:
+    def _line(self, name: str, machine: Tally) -> None:
         counts = ", ".join(
             f"{machine.counts[o]} {o}" for o in ("ok", "failed", "unknown", "skipped") if machine.counts[o]
         )

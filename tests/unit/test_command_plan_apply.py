@@ -12,7 +12,7 @@ from maildns.provider import Change
 from maildns.records import RRset
 from maildns.rotation import Key, Ring, State
 from mailwright.command import apply as apply_module
-from mailwright.command import main
+from mailwright.command import around, main
 from mailwright.command import plan as plan_module
 from mailwright.command.alone import alone
 from mailwright.converge.events import Event
@@ -101,11 +101,12 @@ def command(tmp_path, monkeypatch):
 
         for module in (plan_module, apply_module):
             monkeypatch.setattr(module, "Run", lambda *_, **__: FakeRun(log, plan, results))
-            monkeypatch.setattr(module, "plan_site", plan_site)
             monkeypatch.setattr(module, "open_site", lambda _: site)
             monkeypatch.setattr(module, "repository", lambda _: tmp_path)
         monkeypatch.setattr(plan_module, "show_plans", lambda _: log.append("zones shown"))
-        monkeypatch.setattr(apply_module, "apply_plans", lambda _, plans, **__: log.append(signs(plans)))
+        for module in (plan_module, apply_module, around):
+            monkeypatch.setattr(module, "plan_site", plan_site)
+        monkeypatch.setattr(around, "apply_plans", lambda _, plans, **__: log.append(signs(plans)))
         monkeypatch.setattr(apply_module.typer, "confirm", confirm)
         return main.run([*arguments[:1], "prod.yaml", *arguments[1:]]), log
 
