@@ -1,24 +1,174 @@
-"""Keepalived on a balancer."""
+"""A balancer: keepalived holds the pools' virtual addresses on one machine at a time (VRRP, RFC 9568)."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+
 from mailwright.converge import operations as op
-from mailwright.model.needs import Needs, Package
-from mailwright.model.role import Context, Role, Settings
+from mailwright.model.crosspools import router_id
+from mailwright.model.needs import Directory, File, Needs, Package, Port, Unit
+from mailwright.model.pools import Pool
+from mailwright.model.role import Check, Context, Result, Role, Settings
+from mailwright.render import render
+
+CONFIG = "/etc/keepalived/keepalived.conf"
+UNIT = "/etc/systemd/system/keepalived.service.d/mailwright.conf"
+HAPROXY = "/etc/systemd/system/haproxy.service.d/keepalived.conf"
+PROGRAM = "/usr/local/sbin/mailwright-vrrp"
+FOLDER = "/run/mailwright/vrrp"
+"""A file for each pool: its state on this balancer, and since when."""
+INTERFACE = f"{FOLDER}/interface.conf"
+DOWN = f"{FOLDER}/haproxy.down"
+ALIVE = "/usr/local/sbin/mailwright-balance alive"
+
+PRIORITY = 150
+"""Of the balancer that a pool names first; each later one has one less."""
+CLAIM = 50
+"""What a balancer that has just taken an address bids more."""
+CLAIM_MINUTES = 10
 
 
 class KeepalivedSettings(Settings):
-    """What differs from one balancer to another."""
+    """How fast addresses move, and by what means."""
+
+    interval: float = Field(default=0.3, ge=0.05, le=10)
+    """Seconds between two adverts of the holder; after three that are missed, another one takes over."""
+    interface: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.@-]{1,15}$")] | None = None
+    """Which interface gets the virtual addresses. Default: the one with the machine's first address."""
+    notify: Annotated[str, Field(pattern=r"^/[A-Za-z0-9_./-]+$")] | None = None
+    """A program of yours on the machine, called as `PROGRAM POOL STATE ADDRESS...` at each change: for
+    addresses that a provider's interface moves. STATE is MASTER, BACKUP, FAULT or STOP."""
 
 
-def needs(_: Context[KeepalivedSettings]) -> Needs:
-    """The daemon."""
-    return Needs(packages=(Package("keepalived"),))
+@dataclass(frozen=True)
+class Router:
+    """A pool's virtual router on this balancer."""
+
+    pool: Pool
+    number: int
+    priority: int
+    source: str
+    peers: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What keepalived calls the instance."""
+        return self.pool.name
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The virtual addresses with their prefix lengths: routes to them are no business of ours."""
+        return tuple(f"{a}/{a.max_prefixlen}" for a in self.pool.addresses)
+
+    @property
+    def spoken(self) -> str:
+        """The address that the adverts name."""
+        return self.addresses[0]
+
+    @property
+    def carried(self) -> str:
+        """The other family's address, which moves along; empty if the pool has one address."""
+        return "".join(self.addresses[1:])
+
+    @property
+    def claim(self) -> str:
+        """Where the additional priority of a recent taker is."""
+        return f"{FOLDER}/{self.pool.name}.claim"
+
+
+def needs(ctx: Context[KeepalivedSettings]) -> Needs:
+    """The daemon, and VRRP from the other balancers."""
+    pools = ctx.fleet.balanced_by(ctx.machine.name)
+    others = tuple(dict.fromkeys(b for pool in pools for b in pool.balancers if b != ctx.machine.name))
+    return Needs(
+        packages=(Package("keepalived"),),
+        units=(Unit("keepalived.service", reads=(CONFIG, PROGRAM), reload=True),),
+        ports=(Port(0, "vrrp", others, "who holds the virtual addresses"),) if others else (),
+    )
+
+
+def files(ctx: Context[KeepalivedSettings]) -> Needs:
+    """The configuration, what keepalived runs, and what HAProxy's unit tells it."""
+    routers = tuple(_routers(ctx))
+    config = render(
+        "keepalived/keepalived.conf.j2",
+        name=ctx.machine.name,
+        interface=INTERFACE,
+        interval=ctx.settings.interval,
+        down=DOWN,
+        alive=ALIVE,
+        program=PROGRAM,
+        routers=routers,
+    )
+    program = render(
+        "keepalived/vrrp.sh.j2",
+        program=PROGRAM,
+        folder=FOLDER,
+        settings=ctx.settings,
+        interface=ctx.settings.interface or "",
+        own=str(ctx.machine.addresses[0]),
+        claim=CLAIM,
+        claim_minutes=CLAIM_MINUTES,
+        hook=shlex.quote(ctx.settings.notify or ""),
+        routers=routers,
+    )
+    return Needs(
+        directories=(Directory("/etc/keepalived"),),
+        files=(
+            File(CONFIG, config),
+            File(PROGRAM, program, mode=0o755),
+            File(UNIT, render("keepalived/service.conf.j2", program=PROGRAM)),
+            File(HAPROXY, render("keepalived/haproxy.conf.j2", folder=FOLDER, down=DOWN)),
+        ),
+    )
+
+
+def _routers(ctx: Context[KeepalivedSettings]) -> Iterable[Router]:
+    for pool in ctx.fleet.balanced_by(ctx.machine.name):
+        version = pool.addresses[0].version
+        places = {
+            name: str(address)
+            for name in pool.balancers
+            for address in ctx.fleet.machine(name).addresses
+            if address.version == version
+        }
+        yield Router(
+            pool,
+            number=router_id(ctx.fleet, pool),
+            priority=PRIORITY - pool.balancers.index(ctx.machine.name),
+            source=places.pop(ctx.machine.name),
+            peers=tuple(places.values()),
+        )
 
 
 def apply(ctx: Context[KeepalivedSettings]) -> None:
-    """Nothing beyond the files."""
-    op.files(ctx)
+    """Exchange the configuration once keepalived has read all of it without complaint."""
+    op.files(ctx, validate=f"sh {{root}}{PROGRAM} prepare && keepalived -t -f {{root}}{CONFIG}")
+    op.units(ctx)
 
 
-ROLE = Role("keepalived", KeepalivedSettings, apply, needs=needs)
+def checks(ctx: Context[KeepalivedSettings]) -> Iterable[Check]:
+    """Each pool's addresses are here if keepalived says so, and not if not."""
+    for pool in ctx.fleet.balanced_by(ctx.machine.name):
+        addresses = " ".join(f"-e ' {a}/'" for a in pool.addresses)
+        command = f"cat {FOLDER}/{pool.name} && ip -o address show | grep -cF {addresses}"
+
+        def judge(result: Result, wanted: int = len(pool.addresses)) -> str | None:
+            state, _, count = result.stdout.partition("\n")
+            word = state.partition(" ")[0]
+            if word not in ("MASTER", "BACKUP"):
+                return f"keepalived says {state.strip() or result.stderr.strip() or 'nothing'}"
+            right = wanted if word == "MASTER" else 0
+            if count.strip() != str(right):
+                return f"keepalived says {state}, but {count.strip() or 'none'} of its addresses are here"
+            return None
+
+        yield Check(f"pool {pool.name} has its state", command, judge, "journalctl -u keepalived")
+
+
+ROLE = Role("keepalived", KeepalivedSettings, apply, needs=needs, files=files, checks=checks)

@@ -1,0 +1,281 @@
+#!/usr/bin/python3 -IS
+"""mailwright-balance: which members of the pools take new sessions here. Written by mailwright.
+
+  mailwright-balance state            what this balancer holds and serves, as JSON
+  mailwright-balance drain MEMBER     no new sessions to MEMBER; those that it has go on
+  mailwright-balance undrain MEMBER   back again, once its health check has passed for a while
+  mailwright-balance alive            whether HAProxy answers (for keepalived)
+  mailwright-balance prepare          what HAProxy reads as it starts (for its unit)
+
+A drained member is a file in /var/lib/mailwright/drained. HAProxy learns of it by its runtime socket, and
+from a server state file whenever it starts or reloads, before it takes a connection. Exit status: 0 done,
+1 not, with one line that says why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+SOCKET = "/run/haproxy/admin.sock"
+CONFIG = Path("/etc/mailwright/balance.json")
+DRAINED = Path("/var/lib/mailwright/drained")
+STATES = Path("/var/lib/mailwright/balance/servers")
+HEALTH = "health"
+"""The backend whose servers are checked; those of the pools track them, drains included."""
+PATIENCE = 30.0
+"""Seconds that `undrain` waits for the health check."""
+
+# "show servers state" (management.txt 9.3): one line a server, in these columns.
+COLUMNS = (
+    *("be_id", "be_name", "srv_id", "srv_name", "srv_addr", "srv_op_state", "srv_admin_state", "srv_uweight"),
+    *(
+        "srv_iweight",
+        "srv_time_since_last_change",
+        "srv_check_status",
+        "srv_check_result",
+        "srv_check_health",
+    ),
+    *("srv_check_state", "srv_agent_state", "bk_f_forced_id", "srv_f_forced_id", "srv_fqdn", "srv_port"),
+    *("srvrecord", "srv_use_ssl", "srv_check_port", "srv_check_addr", "srv_agent_addr", "srv_agent_port"),
+)
+FORCED_DRAIN = 0x08
+FRESH = {
+    # A server as it is when HAProxy knows nothing of it: up, unchecked, of full weight.
+    **dict.fromkeys(COLUMNS, "-"),
+    **dict.fromkeys(("be_id", "srv_id", "srv_uweight", "srv_iweight"), "1"),
+    **dict.fromkeys(COLUMNS[9:13], "0"),
+    **dict.fromkeys(("srv_admin_state", "srv_agent_state", "bk_f_forced_id", "srv_f_forced_id"), "0"),
+    **dict.fromkeys(("srv_use_ssl", "srv_check_port", "srv_agent_port"), "0"),
+    "srv_op_state": "2",
+    "srv_check_status": "1",  # INI. With 0, which is no status, HAProxy never takes the result of a check
+    "srv_check_health": "1",
+    "srv_check_state": "6",
+}
+
+
+class BalanceError(Exception):
+    """What cannot be done, in one line."""
+
+
+def ask(command: str, patience: float = 5.0) -> str:
+    """Say a command to HAProxy's runtime socket; returns its answer without the final empty line."""
+    try:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(patience)
+            channel.connect(SOCKET)
+            channel.sendall(f"{command}\n".encode())
+            answer = b"".join(iter(lambda: channel.recv(65536), b""))
+    except OSError as error:
+        raise BalanceError(f"HAProxy does not answer at {SOCKET}: {error.strerror or error}") from None
+    return answer.decode().rstrip("\n")
+
+
+def table(answer: str) -> list[dict[str, str]]:
+    """The rows of "show stat": CSV whose values hold no commas, but for the last check's words."""
+    head, *rows = answer.removeprefix("# ").splitlines()
+    names = head.split(",")
+    return [dict(zip(names, row.split(","), strict=False)) for row in rows if row]
+
+
+def servers() -> list[dict[str, str]]:
+    """What HAProxy says of each server."""
+    return [row for row in table(ask("show stat -1 4 -1")) if row.get("svname")]
+
+
+def config() -> dict[str, Any]:
+    """The addresses and servers that the fleet file gives this balancer."""
+    read: dict[str, Any] = json.loads(CONFIG.read_text())
+    return read
+
+
+def drained() -> dict[str, str]:
+    """The drained members, and since when."""
+    return {file.name: file.read_text().strip() for file in sorted(DRAINED.glob("[!.]*"))}
+
+
+def write(path: Path, text: str) -> None:
+    """Exchange a file's whole content, so that it survives the loss of power."""
+    path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    with new.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.rename(path)
+    sync(path.parent)
+
+
+def sync(folder: Path) -> None:
+    """Put a folder's entries on the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def state() -> None:
+    """Print what this balancer holds and serves."""
+    wanted = config()
+    rows = {(row["pxname"], row["svname"]): row for row in servers()}
+    listed = drained()
+    carried = established()
+    found = []
+    for server in wanted["servers"]:
+        row = rows.get((server["backend"], server["member"]))
+        if row is None:
+            raise BalanceError(f"HAProxy knows no {server['backend']}/{server['member']}: it needs a reload")
+        sessions = max(int(row["scur"]), carried.get((server["address"], server["port"]), 0))
+        found.append(
+            {
+                "pool": server["pool"],
+                "port": server["serves"],
+                "member": server["member"],
+                "status": row["status"].split()[0],
+                "check": rows.get((HEALTH, server["member"]), {}).get("check_status", ""),
+                "sessions": sessions,
+                "queue": int(row["qcur"]),
+                "drained": server["member"] in listed,
+            }
+        )
+    print(json.dumps({"holds": held(wanted["addresses"]), "drained": listed, "servers": found}, indent=1))
+
+
+def established() -> dict[tuple[str, int], int]:
+    """Open connections by where they lead: processes of before a reload have sessions as well."""
+    states = [word for name in ("syn-sent", "established", "close-wait") for word in ("state", name)]
+    done = subprocess.run(["ss", "-Htn", *states], capture_output=True, text=True, check=True)
+    count: dict[tuple[str, int], int] = {}
+    for line in done.stdout.splitlines():
+        address, _, port = line.split()[4].rpartition(":")
+        place = (address.strip("[]"), int(port))
+        count[place] = count.get(place, 0) + 1
+    return count
+
+
+def held(addresses: list[str]) -> list[str]:
+    """Those of the virtual addresses that this machine has now."""
+    done = subprocess.run(["ip", "-json", "address", "show"], capture_output=True, text=True, check=True)
+    own = {info["local"] for link in json.loads(done.stdout) for info in link["addr_info"] if "local" in info}
+    return [address for address in addresses if address in own]
+
+
+def drain(member: str) -> None:
+    """Note the member first: should HAProxy be down, it starts with the drain."""
+    known(member)
+    if member not in drained():
+        write(DRAINED / member, time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
+    tell(member, "drain")
+
+
+def undrain(member: str) -> None:
+    """`ready` alone would send clients to a member that nobody has checked."""
+    known(member)
+    if member in drained() or member_row(member)["status"].split()[0] != "UP":
+        await_health(member)
+        tell(member, "ready")
+        (DRAINED / member).unlink(missing_ok=True)
+        sync(DRAINED)
+
+
+def known(member: str) -> None:
+    """Refuse what is no member of a pool here."""
+    members = sorted({server["member"] for server in config()["servers"]})
+    if member not in members:
+        raise BalanceError(
+            f"{member} is no member of a pool that this machine balances: {', '.join(members)}"
+        )
+
+
+def tell(member: str, word: str) -> None:
+    """Change a member's state: the servers of the pools inherit it from the one that they track."""
+    if answer := ask(f"set server {HEALTH}/{member} state {word}"):
+        raise BalanceError(f"HAProxy: {answer}")
+
+
+def member_row(member: str) -> dict[str, str]:
+    """What HAProxy says of the server that it checks for a member."""
+    row = next((r for r in servers() if (r["pxname"], r["svname"]) == (HEALTH, member)), None)
+    if row is None:
+        raise BalanceError(f"HAProxy does not check {member}: it needs a reload")
+    return row
+
+
+def await_health(member: str) -> None:
+    """Wait until every check of a whole round passes: the last answer may be older than the trouble."""
+    around = float(config()["check_seconds"])
+    end, since = time.monotonic() + PATIENCE, None
+    while True:
+        now = time.monotonic()
+        row = member_row(member)
+        passed = row["check_status"].endswith("L7OK") and row["status"].split()[0] in ("UP", "DRAIN")
+        since = (now if since is None else since) if passed else None
+        if since is not None and now - since >= around:
+            return
+        if now > end:
+            why = " ".join((row["status"], row["check_status"], row["last_chk"])).strip()
+            raise BalanceError(f"{member} stays drained, its health check does not pass: {why}")
+        time.sleep(0.2)
+
+
+def alive() -> None:
+    """Succeed if the process that serves clients answers within a second."""
+    ask("show info", patience=1.0)
+
+
+def prepare() -> None:
+    """Write the server state file: the servers of the configuration with their health, drained where listed.
+
+    HAProxy's own dump would bring addresses of the past back (load-server-state-from-file), so that only
+    the health is taken from it, of servers that are where they were.
+    """
+    dump = {}
+    with contextlib.suppress(BalanceError):  # it does not run: it is being started
+        for line in ask("show servers state").splitlines():
+            row = dict(zip(COLUMNS, line.split(), strict=False))
+            if row.get("srv_check_status") == "0":
+                continue
+            dump[row.get("be_name"), row.get("srv_name"), row.get("srv_addr"), row.get("srv_port")] = row
+    out = drained()
+    lines = ["1", f"# {' '.join(COLUMNS)}"]
+    wanted = config()
+    checked = {(s["member"], s["address"]): wanted["health_port"] for s in wanted["servers"]}
+    places = [(HEALTH, member, address, port) for (member, address), port in checked.items()]
+    places += [(s["backend"], s["member"], s["address"], s["port"]) for s in wanted["servers"]]
+    for backend, member, address, port in places:
+        row = FRESH | dump.get((backend, member, address, str(port)), {})
+        row |= {"be_name": backend, "srv_name": member, "srv_addr": address, "srv_port": str(port)}
+        row["srv_admin_state"] = str(FORCED_DRAIN if backend == HEALTH and member in out else 0)
+        lines.append(" ".join(row[column] for column in COLUMNS))
+    write(STATES, "".join(f"{line}\n" for line in lines))
+
+
+def main(words: list[str]) -> int:
+    """Do what the command line says."""
+    alone = {"state": state, "alive": alive, "prepare": prepare}
+    of_member = {"drain": drain, "undrain": undrain}
+    try:
+        match words:
+            case [verb] if verb in alone:
+                alone[verb]()
+            case [verb, member] if verb in of_member:
+                of_member[verb](member)
+            case _:
+                print(__doc__, file=sys.stderr if words not in (["--help"], ["-h"]) else sys.stdout)
+                return 0 if words in (["--help"], ["-h"]) else 1
+    except (BalanceError, OSError, ValueError, KeyError, subprocess.CalledProcessError) as error:
+        print(f"mailwright-balance: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
