@@ -210,6 +210,25 @@ class Mta:
             self.flush()
             self.wait_until_empty(patience, say)
 
+    def hand_over_to_one(
+        self, others: Iterable[Machine], patience: float, say: Say = lambda _: None
+    ) -> Machine:
+        """Hand over to the first of several that takes all of it.
+
+        Raises:
+            QueueError: none does.
+        """
+        refusals: list[str] = []
+        for peer in others:
+            try:
+                say(f"handing the queue over to {peer.name}")
+                self.hand_over(peer, patience, say)
+            except QueueError as error:
+                refusals.append(str(error))
+            else:
+                return peer
+        raise QueueError("; ".join(refusals) or f"{self.machine.name}: no other machine sends mail")
+
     def _greet(self, peer: Machine) -> None:
         talk = (
             f"exec 3<>/dev/tcp/{peer.fqdn.bare}/{HAND_OVER_PORT} && read -r -t 15 line <&3 && "
@@ -233,10 +252,24 @@ class Mta:
         # https://www.postfix.org/postconf.5.html#master_service_disable
         self._change("closed", {"master_service_disable": "inet"})
 
+    @property
+    def closed(self) -> bool:
+        """Whether its doors are closed."""
+        return self._must("postconf -h master_service_disable").strip() == "inet"
+
     def stop(self) -> None:
-        """Stop Postfix, also for the next boot, and for whoever would start it (an upgrade, say)."""
+        """Stop Postfix, also for the next boot, and for whoever would start it (an upgrade, say).
+
+        Raises:
+            QueueError: mail came in at the last moment; it runs again.
+        """
         names = " ".join(dict.fromkeys((self.unit.name, "postfix.service")))
-        self._must(f"systemctl stop {names} && systemctl mask -q {names}")
+        self._must(f"systemctl stop {names}")
+        queue = self.look()
+        if queue.messages:
+            self._must(f"systemctl start {names}")
+            raise QueueError(f"{self.machine.name}: at the last moment {queue}")
+        self._must(f"systemctl mask -q {names}")
 
     @property
     def stopped(self) -> bool:

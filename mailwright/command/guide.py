@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +13,8 @@ from typing import Annotated
 import typer
 
 from mailwright.command.console import note, problem, say
+from mailwright.model import names
+from mailwright.model.base import seconds
 from mailwright.model.document import display
 from mailwright.model.errors import MailwrightError
 
@@ -105,6 +108,12 @@ def read_text(file: Path) -> str:
         raise MailwrightError(f"{display(file)}: cannot be read: {error}") from None
 
 
-def sentence(parts: Iterable[str]) -> str:
-    """Several findings as one line."""
-    return "; ".join(parts)
+def patience(wait: str) -> float:
+    """How long to wait, in seconds.
+
+    Raises:
+        MailwrightError: it is no duration.
+    """
+    if not re.match(names.DURATION, wait):
+        raise MailwrightError(f"--wait {wait}: no duration; for example 90s, 5m or 1h")
+    return float(seconds(wait))

@@ -210,8 +210,10 @@ class _Tree:
         """The edits that put a new name behind another one in every list."""
         for node, i in self._named(name):
             item = node.value[i]
-            between = ", " if node.flow_style else f"\n{' ' * (item.start_mark.column - 2)}- "
-            yield item.end_mark.index, item.end_mark.index, f"{between}{new}"
+            if node.flow_style:
+                yield item.end_mark.index, item.end_mark.index, f", {new}"
+            else:
+                yield self.below(item.start_mark.line + 1, f"{' ' * (item.start_mark.column - 2)}- {new}\n")
 
     def _named(self, name: str) -> Iterator[tuple[SequenceNode, int]]:
         """Each list that holds a name, and where in it."""
