@@ -1,0 +1,127 @@
+"""Nothing that was answered 250 is lost, whatever fails meanwhile.
+
+A faithful client hands mail in at the virtual addresses; in each test something else fails under it. At the
+end every message that was answered for is at the provider, and one that is there twice has an attempt whose
+answer was cut, or lay in the queue of a host that was. Times are measured and told, not judged.
+"""
+
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from mailwright.lab.shell import wait_until
+from tests.lab.balancing import Balanced
+from tests.lab.faithful.figures import longest_gap, worst_delay
+from tests.lab.load import close_provider, load, open_provider, queued
+
+MESSAGES = 750
+"""At least, for each of seven failures: above 5,000 together."""
+RATE = 50
+PROOF = (
+    "nothing that was answered 250 is lost while anything fails, and only a cut answer sends a message twice"
+)
+
+
+@pytest.fixture(scope="module")
+def pool(deployed, site):
+    """The submission pool, whole; it is whole again in the end, its addresses where they were."""
+    balanced = Balanced(deployed, site)
+    balanced.wait_until_whole()
+    first, _ = balanced.holder()
+    yield balanced
+    balanced.give_to(first.name)
+
+
+@pytest.fixture
+def under_load(deployed, site, pool, tmp_path, evidence):
+    """Returns a context manager: what is done in it happens while a client sends; then accounts are made."""
+
+    @contextmanager
+    def loaded(what, port, *, cut=()):
+        with load(
+            *(deployed, site, tmp_path, pool.pool.addresses),
+            port=port,
+            rate=RATE,
+            connections=10,
+            per_session=20,
+        ) as work:
+            work.wait_for(100)
+            began = time.time()
+            yield work
+            ended = time.time()
+            pool.wait_until_whole()
+            work.more(50)
+            work.wait_for(MESSAGES)
+            figures, histories = work.stop(), work.histories
+            account = work.settle(*pool.members)
+        assert account.kept, account.faults
+        assert figures.given_up == figures.refused == 0
+        assert not account.redelivered or cut, account.redelivered
+        evidence(
+            f"{what}: {account}; {figures.failed_attempts} attempts failed, {figures.unknown} answers cut;"
+            f" without a 250 for at most {longest_gap(histories, began, ended):.1f} s,"
+            f" worst delay of a message {worst_delay(histories, began, ended):.1f} s"
+        )
+
+    return loaded
+
+
+@pytest.mark.proof(PROOF)
+def test_the_active_balancer_loses_its_power(pool, under_load):
+    active, other = pool.holder()
+    with under_load("balancer killed", 465) as work:
+        active.kill()
+        pool.wait_until_held_by(other)
+        work.more(100)
+        active.start()
+
+
+@pytest.mark.proof(PROOF)
+def test_haproxy_is_killed(pool, under_load):
+    active, _ = pool.holder()
+    before = active.run("systemctl show --value -p MainPID haproxy").require().stdout
+    with under_load("haproxy killed", 587) as work:
+        active.run("systemctl kill --signal=KILL haproxy").require()
+        work.more(100)
+    assert active.run("systemctl show --value -p MainPID haproxy").require().stdout != before
+
+
+@pytest.mark.proof(PROOF)
+def test_the_active_balancer_freezes_and_thaws(pool, under_load):
+    active, other = pool.holder()
+    with under_load("balancer frozen and thawed", 587) as work:
+        active.freeze()
+        try:
+            pool.wait_until_held_by(other)
+            work.more(100)
+        finally:
+            active.thaw()
+
+
+@pytest.mark.proof(PROOF)
+def test_a_sending_host_with_a_queue_loses_its_power(deployed, pool, under_load):
+    host = pool.members[1]
+    with under_load("sending host killed with a queue", 465, cut=[host]) as work:
+        close_provider(deployed)
+        try:
+            wait_until(lambda: queued(host) > 50, f"{host.name} has a queue", timeout=60)
+            host.kill()
+        finally:
+            open_provider(deployed)
+        wait_until(lambda: not pool.serves(host.name), f"{host.name} is seen to be down", interval=0.2)
+        work.more(100)
+        host.start()
+        assert queued(host) > 50
+
+
+@pytest.mark.proof(PROOF)
+def test_a_sending_host_freezes_and_thaws(pool, under_load):
+    host = pool.members[2]
+    with under_load("sending host frozen and thawed", 587) as work:
+        host.freeze()
+        try:
+            wait_until(lambda: not pool.serves(host.name), f"{host.name} is seen to be down", interval=0.2)
+            work.more(100)
+        finally:
+            host.thaw()
