@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mailwright.lab.shell import wait_until
 from tests.lab.deploying import ROOT
-from tests.lab.faithful import figures
+from tests.lab.faithful import figures, prober
 from tests.lab.faithful.account import Arrival, account
 from tests.lab.faithful.journal import read
 
@@ -29,19 +29,8 @@ class Load:
         self._process = None
 
     def start(self, host="outside"):
-        argv = [sys.executable, "-m", "tests.lab.faithful"]
         self.journal.touch()
-        with self.journal.with_suffix(".stderr").open("w") as errors:
-            self._process = subprocess.Popen(
-                self.lab.host(host).network_argv(argv),
-                cwd=ROOT,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-            )
-        self._process.stdin.write(json.dumps(self.order))
-        self._process.stdin.close()
+        self._process = _started(self.lab.host(host), "tests.lab.faithful", self.order, self.journal)
 
     @property
     def accepted(self):
@@ -102,6 +91,22 @@ class Load:
         return account(self.histories, self.arrivals())
 
 
+def _started(host, module, order, journal):
+    """A program of the tests in a host's network, with its order; its errors go beside its journal."""
+    with journal.with_suffix(".stderr").open("w") as errors:
+        process = subprocess.Popen(
+            host.network_argv([sys.executable, "-m", module]),
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    process.stdin.write(json.dumps(order))
+    process.stdin.close()
+    return process
+
+
 def _arrival(at, lines):
     key = next((line.split()[1] for line in lines if line.startswith("X-Transaction")), "")
     # Each host puts its own on top: the lowest one is of the host that took the message from the client.
@@ -133,6 +138,28 @@ def load(
         yield work
     finally:
         work.kill()
+
+
+@contextmanager
+def probing(lab, folder, addresses, port=587):
+    """Probes of these addresses; gives a function: the longest outage between two times, in seconds."""
+    journal = Path(folder) / f"probes{uuid.uuid4().hex[:8]}.jsonl"
+    journal.touch()
+    order = {"addresses": [str(a) for a in addresses], "port": port, "every": 0.1, "patience": 1}
+    process = _started(
+        lab.host("outside"), "tests.lab.faithful.prober", {**order, "journal": str(journal)}, journal
+    )
+
+    def outage(begin, end):
+        with journal.open() as lines:
+            return prober.outage(lines, begin, end)
+
+    try:
+        yield outage
+    finally:
+        process.terminate()
+        process.wait(30)
+        process.stdout.close()
 
 
 def queued(host):

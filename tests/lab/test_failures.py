@@ -5,6 +5,7 @@ end every message that was answered for is at the provider, and one that is ther
 answer was cut, or lay in the queue of a host that was. Times are measured and told, not judged.
 """
 
+import ssl
 import time
 from contextlib import contextmanager
 
@@ -12,8 +13,10 @@ import pytest
 
 from mailwright.lab.shell import wait_until
 from tests.lab.balancing import Balanced
+from tests.lab.deploying import deploy, mailwright
 from tests.lab.faithful.figures import longest_gap, worst_delay
-from tests.lab.load import close_provider, load, open_provider, queued
+from tests.lab.load import close_provider, load, open_provider, probing, queued
+from tests.lab.variants import machine, variant
 
 MESSAGES = 750
 """At least, for each of seven failures: above 5,000 together."""
@@ -38,29 +41,30 @@ def under_load(deployed, site, pool, tmp_path, evidence):
     """Returns a context manager: what is done in it happens while a client sends; then accounts are made."""
 
     @contextmanager
-    def loaded(what, port, *, cut=()):
-        with load(
-            *(deployed, site, tmp_path, pool.pool.addresses),
-            port=port,
-            rate=RATE,
-            connections=10,
-            per_session=20,
-        ) as work:
+    def loaded(what, port, *, queue_cut=False):
+        addresses = pool.pool.addresses
+        busy = {"rate": RATE, "connections": 10, "per_session": 20}
+        with (
+            probing(deployed, tmp_path, addresses) as outage,
+            load(deployed, site, tmp_path, addresses, port=port, **busy) as work,
+        ):
             work.wait_for(100)
             began = time.time()
             yield work
-            ended = time.time()
             pool.wait_until_whole()
             work.more(50)
+            ended = time.time()
             work.wait_for(MESSAGES)
             figures, histories = work.stop(), work.histories
             account = work.settle(*pool.members)
+            away = outage(began, ended)
         assert account.kept, account.faults
         assert figures.given_up == figures.refused == 0
-        assert not account.redelivered or cut, account.redelivered
+        assert not account.redelivered or queue_cut, account.redelivered
         evidence(
             f"{what}: {account}; {figures.failed_attempts} attempts failed, {figures.unknown} answers cut;"
-            f" without a 250 for at most {longest_gap(histories, began, ended):.1f} s,"
+            f" an address greeted nobody for {away:.1f} s, no 250 for"
+            f" {longest_gap(histories, began, ended):.1f} s,"
             f" worst delay of a message {worst_delay(histories, began, ended):.1f} s"
         )
 
@@ -102,7 +106,7 @@ def test_the_active_balancer_freezes_and_thaws(pool, under_load):
 @pytest.mark.proof(PROOF)
 def test_a_sending_host_with_a_queue_loses_its_power(deployed, pool, under_load):
     host = pool.members[1]
-    with under_load("sending host killed with a queue", 465, cut=[host]) as work:
+    with under_load("sending host killed with a queue", 465, queue_cut=True) as work:
         close_provider(deployed)
         try:
             wait_until(lambda: queued(host) > 50, f"{host.name} has a queue", timeout=60)
@@ -125,3 +129,37 @@ def test_a_sending_host_freezes_and_thaws(pool, under_load):
             work.more(100)
         finally:
             host.thaw()
+
+
+@pytest.mark.proof(PROOF)
+def test_a_change_is_rolled_out(deployed, pool, under_load, tmp_path):
+    def fewer_deliveries(fleet):
+        for host in pool.members:
+            machine(fleet, host)["roles"]["postfix"] = {"deliveries": 150}
+
+    limits = [word for host in pool.members for word in ("--limit", host.name)]
+    (tmp_path / "changed").mkdir()
+    changed = variant(deployed, tmp_path / "changed", fewer_deliveries)
+    try:
+        with under_load("a change rolled out", 465):
+            done = mailwright("apply", "--rolling", "--yes", "--no-dns", changed, *limits)
+            assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+        for host in pool.members:
+            assert "150" in host.run("postconf -h default_process_limit smtp_process_limit").stdout
+    finally:
+        deploy(deployed.plan.file, *[host.name for host in pool.members])
+
+
+def shown(machine):
+    """The certificate that a machine shows on 465."""
+    return ssl.get_server_certificate((str(machine.ipv4), 465))
+
+
+@pytest.mark.proof(PROOF)
+def test_certificates_are_renewed(site, pool, under_load):
+    machines = {host: site.fleet.machine(host.name) for host in pool.members}
+    before = {host: shown(machines[host]) for host in machines}
+    with under_load("certificates renewed", 587):
+        for host in pool.members:
+            host.run(["mailwright-certificates", "--force", "smtp"]).require()
+            wait_until(lambda host=host: shown(machines[host]) != before[host], "it is served")
