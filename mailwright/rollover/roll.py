@@ -17,7 +17,7 @@ from mailwright.rollover.effects import Effects, Keys
 MARGIN = 5
 """Seconds beyond the TTL: resolvers count whole ones, and mail servers keep what these gave them."""
 LOOK = 30
-"""Seconds between looks at the servers while caches run out, and while a server is behind."""
+"""Seconds between looks at the servers, at least, while caches run out or a server is behind."""
 PATIENCE = 180
 """Seconds that machines have to serve a new key: an authority may have to certify it first."""
 AGAIN = 2
@@ -120,7 +120,9 @@ class Roll:
             self.say(f"every server shows the key that is next; caches may lack it for {self._ttl} s")
             self.effects.note_announced(sight.at)
         left = self._since + self._ttl + MARGIN - self.clock()
-        return Wait(min(left, LOOK), left, "until no cache lacks the next key") if left > 0 else None
+        if left <= 0:
+            return None
+        return Wait(min(left, max(LOOK, left / 10)), left, "until no cache lacks the next key")
 
     def _finish(self) -> None:
         """Have all machines serve the key in use, see that they do, and take the old one back."""
