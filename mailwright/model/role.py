@@ -63,6 +63,21 @@ class Check:
     remedy: str
 
 
+@dataclass(frozen=True)
+class Agreement:
+    """Behaviour of several machines together: one shell command on each of them, and one judgement.
+
+    `judge` is given every machine's result by its name, and returns `None` or the sentence that says what
+    is wrong. It is asked only when all of them answered; when one did not, nothing is known.
+    """
+
+    name: str
+    machines: tuple[str, ...]
+    command: str
+    judge: Callable[[Mapping[str, Result]], str | None]
+    remedy: str
+
+
 def _no_needs(_: Context[Any]) -> Needs:
     return Needs()
 
@@ -87,6 +102,10 @@ def _no_checks(_: Context[Any]) -> Iterable[Check]:
     return ()
 
 
+def _no_agreements(_: Fleet) -> Iterable[Agreement]:
+    return ()
+
+
 @dataclass(frozen=True)
 class Role:
     """One job of a machine. A module and its templates folder; no inheritance.
@@ -106,6 +125,8 @@ class Role:
     secrets: Callable[[Context[Any]], Mapping[str, Wanted]] = _no_secrets
     """Secrets that `files` reads because of what others need; by `ctx.merged`."""
     checks: Callable[[Context[Any]], Iterable[Check]] = _no_checks
+    agreements: Callable[[Fleet], Iterable[Agreement]] = _no_agreements
+    """What machines with the role must be together, and what none of them can know alone."""
     finish: Callable[[Context[Any]], None] = _nothing
     """Operations once every role has had its turn and all units run: what a run must not end well without,
     and no other role should have to wait for."""

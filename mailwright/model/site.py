@@ -12,7 +12,7 @@ from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.keyring import Keyring, folded
 from mailwright.model.needs import Needs, merge
-from mailwright.model.role import Check, Context, Role, Settings, Wanted
+from mailwright.model.role import Agreement, Check, Context, Role, Settings, Wanted
 from mailwright.model.secrets import Secrets
 
 _SECOND_PASS = ("files", "directories", "absent")
@@ -79,6 +79,10 @@ class Site:
         merged = merge(own.values())
         contexts = {r.name: self._context(machine, r.name, own=own[r.name], merged=merged) for r in roles}
         return MachinePlan(machine, roles, contexts, own, merged)
+
+    def agreements(self) -> tuple[tuple[str, Agreement], ...]:
+        """What machines must be together, as (role name, agreement)."""
+        return tuple((r.name, a) for r in self.roles for a in r.agreements(self.fleet))
 
     def secrets_of(self, machine: Machine) -> Mapping[str, Wanted]:
         """Secrets that its roles read because of what others of them need, by name.

@@ -49,6 +49,10 @@ class Evidence:
 Judge = Callable[[Evidence], Fault | None]
 
 
+Ask = Callable[[str], Evidence]
+"""Gives the evidence about a machine; raises `UnknownError` when it did not answer."""
+
+
 @dataclass(frozen=True)
 class Expectation:
     """One thing that must hold on one machine: one line of a report, one test item.
@@ -68,17 +72,65 @@ class Expectation:
     command: str | None = None
 
     @property
+    def machines(self) -> tuple[str, ...]:
+        """Who is asked."""
+        return (self.machine,)
+
+    @property
     def id(self) -> str:
         """Unique in the fleet."""
         return f"{self.machine}-{self.name}"
 
+    def judged(self, ask: Ask) -> Fault | None:
+        """Judge it.
+
+        Raises:
+            UnknownError: the machine did not answer.
+        """
+        return self.judge(ask(self.machine))
+
     def report(self, fault: Fault) -> str:
         """What an operator reads about a failure."""
-        found = "\n            ".join(fault.found.splitlines())
-        who = f"declared by {self.role}" if self.role else "holds of every machine"
-        return (
-            f"{self.machine}: {self.name} ({who})\n"
-            f"  expected: {fault.expected}\n"
-            f"  found:    {found}\n"
-            f"  remedy:   {self.remedy}"
-        )
+        return _report(self, fault)
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One thing that must hold of several machines together; otherwise like an `Expectation`."""
+
+    machines: tuple[str, ...]
+    role: str
+    name: str
+    """Unique on each of the machines."""
+    judge: Callable[[Mapping[str, Evidence]], Fault | None]
+    remedy: str
+    command: str
+    """Runs on every one of the machines."""
+
+    @property
+    def id(self) -> str:
+        """Unique in the fleet."""
+        return f"{'+'.join(self.machines)}-{self.name}"
+
+    def judged(self, ask: Ask) -> Fault | None:
+        """Judge it.
+
+        Raises:
+            UnknownError: one of the machines did not answer.
+        """
+        return self.judge({machine: ask(machine) for machine in self.machines})
+
+    def report(self, fault: Fault) -> str:
+        """What an operator reads about a failure."""
+        return _report(self, fault)
+
+
+def _report(about: Expectation | Joint, fault: Fault) -> str:
+    found = "\n            ".join(fault.found.splitlines())
+    who = f"declared by {about.role}" if about.role else "holds of every machine"
+    return (
+        f"{', '.join(about.machines)}: {about.name} ({who})\n"
+        f"  expected: {fault.expected}\n"
+        f"  found:    {found}\n"
+        f"  remedy:   {about.remedy}"
+    )

@@ -13,7 +13,7 @@ from mailwright.model.needs import Needs
 from mailwright.model.role import Result
 from mailwright.observe import ObservationError
 from mailwright.verify import batch, sockets
-from mailwright.verify.expectation import Evidence, Expectation, UnknownError
+from mailwright.verify.expectation import Evidence, Expectation, Joint, UnknownError
 
 Run = Callable[[str], Result]
 """Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
@@ -23,7 +23,7 @@ _ARGUMENT = 120_000
 """Octets of one command: Linux takes 128 KiB in one argument (execve(2), MAX_ARG_STRLEN)."""
 
 
-def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation]) -> Evidence:
+def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
     """Ask a machine everything in one command.
 
     Raises:

@@ -17,9 +17,10 @@ from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
 from mailwright.model.site import MachinePlan
 from mailwright.verify.derive import expectations
-from mailwright.verify.expectation import Evidence, Expectation, Fault, UnknownError
+from mailwright.verify.expectation import Evidence, Expectation, Fault, Joint, UnknownError
 from mailwright.verify.gather import Gathering, evidence
 from mailwright.verify.ssh import runner
+from mailwright.verify.together import joint
 
 UNKNOWN = 3
 """Exit status when nothing failed but something could not be found out."""
@@ -36,17 +37,21 @@ class Suite:
         """
         site = open_site(Path(inventory))
         self.plans: dict[str, MachinePlan] = {m.name: site.plan(m) for m in select(site.fleet, limit)}
-        self.expectations = [e for plan in self.plans.values() for e in expectations(plan, inventory)]
+        self.expectations: list[Expectation | Joint] = [
+            e for plan in self.plans.values() for e in expectations(plan, inventory)
+        ]
+        self.expectations += joint(site, self.plans)
         self.gathering: Gathering | None = None
         self.told: set[str] = set()
         """Machines whose silence has been reported."""
         self.unknown = 0
 
-    def begin(self, selected: list[Expectation]) -> None:
+    def begin(self, selected: list[Expectation | Joint]) -> None:
         """Ask all machines of the selected items at once, for those items only."""
-        wanted: dict[str, list[Expectation]] = {}
+        wanted: dict[str, list[Expectation | Joint]] = {}
         for expectation in selected:
-            wanted.setdefault(expectation.machine, []).append(expectation)
+            for machine in expectation.machines:
+                wanted.setdefault(machine, []).append(expectation)
         self.gathering = Gathering(
             {
                 machine: partial(
@@ -56,8 +61,8 @@ class Suite:
             }
         )
 
-    def evidence(self, expectation: Expectation) -> Evidence:
-        """What the machine of an expectation answered.
+    def evidence(self, machine: str) -> Evidence:
+        """What a machine answered.
 
         An unreachable machine is one unknown, not a failure of everything that is expected of it: its
         first item says so and the others are skipped.
@@ -65,11 +70,11 @@ class Suite:
         if self.gathering is None:
             raise UnknownError("nothing was asked")
         try:
-            return self.gathering.of(expectation.machine)
+            return self.gathering.of(machine)
         except UnknownError:
-            if expectation.machine in self.told:
-                pytest.skip(f"{expectation.machine} did not answer")
-            self.told.add(expectation.machine)
+            if machine in self.told:
+                pytest.skip(f"{machine} did not answer")
+            self.told.add(machine)
             raise
 
 
@@ -111,13 +116,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         expectation = _expectation(item)
         if expectation:
-            item.user_properties += [("machine", expectation.machine), ("role", expectation.role)]
+            if isinstance(expectation, Expectation):
+                item.user_properties.append(("machine", expectation.machine))
+            item.user_properties.append(("role", expectation.role))
             selected.append(expectation)
     suite.begin(selected)
 
 
 @pytest.fixture
-def fault(expectation: Expectation, request: pytest.FixtureRequest) -> Fault | None:
+def fault(expectation: Expectation | Joint, request: pytest.FixtureRequest) -> Fault | None:
     """The judgement on an expectation: `None` is a pass.
 
     Judging is the item's set-up, so that an item nobody can judge ends as an error and not as a failure,
@@ -125,7 +132,7 @@ def fault(expectation: Expectation, request: pytest.FixtureRequest) -> Fault | N
     """
     suite = request.config.stash[_SUITE]
     try:
-        return expectation.judge(suite.evidence(expectation))
+        return expectation.judged(suite.evidence)
     except UnknownError as e:
         suite.unknown += 1
         raise pytest.fail.Exception(f"{expectation.id}: {e}", pytrace=False) from None
@@ -144,6 +151,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         session.exitstatus = UNKNOWN
 
 
-def _expectation(item: pytest.Item) -> Expectation | None:
+def _expectation(item: pytest.Item) -> Expectation | Joint | None:
     call = getattr(item, "callspec", None)
-    return cast("Expectation | None", call.params.get("expectation")) if call else None
+    return cast("Expectation | Joint | None", call.params.get("expectation")) if call else None

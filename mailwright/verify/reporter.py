@@ -10,6 +10,8 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
+_TOGETHER = "all together"
+"""The line of what concerns several machines."""
 _STYLES = {"failed": "red", "unknown": "yellow", "ok": "green"}
 
 
@@ -91,11 +93,13 @@ class Reporter:
             for text in machine.reports:
                 self.console.print()
                 self.console.print(Text(text, style=_STYLES[machine.verdict]))
-        verdicts = Counter(machine.verdict for machine in self.machines.values())
+        verdicts = Counter(machine.verdict for name, machine in self.machines.items() if name != _TOGETHER)
         parts = [f"{sum(machine.counts['ok'] for machine in self.machines.values())} checks passed"]
         for verdict in ("ok", "failed", "unknown"):
             count = verdicts[verdict]
             parts += [f"{count} machine{'s' * (count > 1)} {verdict}"] if count else []
+        if _TOGETHER in self.machines:
+            parts.append(f"{_TOGETHER} {self.machines[_TOGETHER].verdict}")
         self.console.print()
         self.console.print(f"{', '.join(parts)}  {self._seconds()}")
 
@@ -124,7 +128,7 @@ def _outcome(report: pytest.TestReport) -> str | None:
 
 
 def _property(properties: list[tuple[str, object]], name: str) -> str:
-    return next((str(value) for key, value in properties if key == name), "fleet")
+    return next((str(value) for key, value in properties if key == name), _TOGETHER)
 
 
 def _name(nodeid: str) -> str:

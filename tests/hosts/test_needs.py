@@ -1,10 +1,10 @@
-"""Every machine of an inventory is what its roles' needs and checks say: one item for each of them."""
+"""The machines of an inventory, each and together, are what their roles say: one item for each thing."""
 
 import pytest
 
-from mailwright.verify.expectation import Expectation, Fault
+from mailwright.verify.expectation import Expectation, Fault, Joint
 
 
-def test_need(expectation: Expectation, fault: Fault | None) -> None:
+def test_need(expectation: Expectation | Joint, fault: Fault | None) -> None:
     if fault:
         pytest.fail(expectation.report(fault), pytrace=False)
