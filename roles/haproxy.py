@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
@@ -32,6 +33,8 @@ STATS_PORT = 8404
 MailPort = Annotated[int, Field(ge=1, le=65535)]
 _DESCRIPTORS = 2000
 """File descriptors of HAProxy beyond those of connections: listeners, checks, two processes' worth."""
+_FORGOTTEN = "7d"
+"""After so long without a word a member is not drained on purpose any more. Draining it again is a word."""
 _SPARE = 0.5
 """Seconds beyond the checks' interval until every member's last check is surely a new one."""
 
@@ -211,9 +214,9 @@ def checks(ctx: Context[HaproxySettings]) -> Iterable[Check]:
         "mailwright verify: what is wrong with the pool's members?",
     )
     yield Check(
-        "no member is drained",
+        "no member is drained and forgotten",
         f"{PROGRAM} state",
-        _nobody_drained,
+        _nobody_forgotten,
         f"mailwright undrain, once the member is well; or {PROGRAM} undrain MEMBER on {ctx.machine.name}",
     )
     yield Check(
@@ -240,13 +243,15 @@ def _served(result: Result) -> str | None:
     return f"no member is up: {', '.join(dead)}" if dead else None
 
 
-def _nobody_drained(result: Result) -> str | None:
+def _nobody_forgotten(result: Result) -> str | None:
+    """Somebody may be working on a drained member, and a rolling run is not to be stopped by that."""
     if result.status != 0:
         return result.stderr.strip()[:300]
     state = json.loads(result.stdout)
     listed = state["drained"]
     asleep = dict.fromkeys(s["member"] for s in state["servers"] if s["status"] in ("DRAIN", "MAINT"))
-    found = [f"{member} is drained since {since}" for member, since in listed.items()]
+    oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds(_FORGOTTEN)))
+    found = [f"{member} is drained since {note}" for member, note in listed.items() if note < oldest]
     found += [f"{member} is drained, and nobody noted it" for member in asleep if member not in listed]
     return ", ".join(found) or None
 

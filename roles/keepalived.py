@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -11,9 +11,10 @@ from pydantic import Field
 
 from mailwright.converge import operations as op
 from mailwright.model.crosspools import router_id
+from mailwright.model.fleet import Fleet
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Unit
 from mailwright.model.pools import Pool
-from mailwright.model.role import Check, Context, Result, Role, Settings
+from mailwright.model.role import Agreement, Check, Context, Result, Role, Settings
 from mailwright.render import render
 
 CONFIG = "/etc/keepalived/keepalived.conf"
@@ -24,13 +25,13 @@ FOLDER = "/run/mailwright/vrrp"
 """A file for each pool: its state on this balancer, and since when."""
 INTERFACE = f"{FOLDER}/interface.conf"
 DOWN = f"{FOLDER}/haproxy.down"
+RETIRED = "/var/lib/mailwright/retired"
+"""1: `mailwright-balance retire` was said, and the addresses are left to others."""
 ALIVE = "/usr/local/sbin/mailwright-balance alive"
 
 PRIORITY = 150
-"""Of the balancer that a pool names first; each later one has one less."""
-CLAIM = 50
-"""What a balancer that has just taken an address bids more."""
-CLAIM_MINUTES = 10
+"""Of the balancer that a pool names first; each later one has one less. With a claim of up to 100 on top, it
+stays below 255, which means that the address is the machine's own (RFC 9568 5.2.4)."""
 
 
 class KeepalivedSettings(Settings):
@@ -101,6 +102,7 @@ def files(ctx: Context[KeepalivedSettings]) -> Needs:
         interface=INTERFACE,
         interval=ctx.settings.interval,
         down=DOWN,
+        retired=RETIRED,
         alive=ALIVE,
         program=PROGRAM,
         routers=routers,
@@ -112,8 +114,6 @@ def files(ctx: Context[KeepalivedSettings]) -> Needs:
         settings=ctx.settings,
         interface=ctx.settings.interface or "",
         own=str(ctx.machine.addresses[0]),
-        claim=CLAIM,
-        claim_minutes=CLAIM_MINUTES,
         hook=shlex.quote(ctx.settings.notify or ""),
         routers=routers,
     )
@@ -156,19 +156,51 @@ def checks(ctx: Context[KeepalivedSettings]) -> Iterable[Check]:
     """Each pool's addresses are here if keepalived says so, and not if not."""
     for pool in ctx.fleet.balanced_by(ctx.machine.name):
         addresses = " ".join(f"-e ' {a}/'" for a in pool.addresses)
-        command = f"cat {FOLDER}/{pool.name} && ip -o address show | grep -cF {addresses}"
+        count = f"ip -o address show | grep -cF {addresses}"
+        command = f"cat {FOLDER}/{pool.name} || echo nothing; {count}; cat {RETIRED}"
 
         def judge(result: Result, wanted: int = len(pool.addresses)) -> str | None:
-            state, _, count = result.stdout.partition("\n")
+            state, here, retired = (*result.stdout.splitlines(), "", "", "")[:3]
             word = state.partition(" ")[0]
-            if word not in ("MASTER", "BACKUP"):
-                return f"keepalived says {state.strip() or result.stderr.strip() or 'nothing'}"
+            if word not in ("MASTER", "BACKUP") and (word, retired.strip()) != ("FAULT", "1"):
+                return f"keepalived says {state.strip() or 'nothing'}"
             right = wanted if word == "MASTER" else 0
-            if count.strip() != str(right):
-                return f"keepalived says {state}, but {count.strip() or 'none'} of its addresses are here"
+            if here.strip() != str(right):
+                return f"keepalived says {state}, but {here.strip() or 'none'} of its addresses are here"
             return None
 
         yield Check(f"pool {pool.name} has its state", command, judge, "journalctl -u keepalived")
 
 
-ROLE = Role("keepalived", KeepalivedSettings, apply, needs=needs, files=files, checks=checks)
+def agreements(fleet: Fleet) -> Iterable[Agreement]:
+    """Each virtual address is held by exactly one balancer: two are a split brain, and none serves nobody."""
+    for pool in fleet.pools:
+        for address in pool.addresses:
+            yield Agreement(
+                f"exactly one of {', '.join(pool.balancers)} holds {address}",
+                pool.balancers,
+                f"ip -o address show to {address}/{address.max_prefixlen}",
+                _one_holds,
+                "does VRRP (IP protocol 112) pass between the balancers? journalctl -u keepalived on each",
+            )
+
+
+def _one_holds(results: Mapping[str, Result]) -> str | None:
+    broken = [machine for machine, result in results.items() if result.status != 0]
+    if broken:
+        return f"{broken[0]}: {results[broken[0]].stderr.strip()[:200]}"
+    holders = [machine for machine, result in results.items() if result.stdout.strip()]
+    if len(holders) == 1:
+        return None
+    return f"{' and '.join(holders)} hold it at the same time" if holders else "none of them does"
+
+
+ROLE = Role(
+    "keepalived",
+    KeepalivedSettings,
+    apply,
+    needs=needs,
+    files=files,
+    checks=checks,
+    agreements=agreements,
+)

@@ -1,15 +1,18 @@
 #!/usr/bin/python3 -IS
 """mailwright-balance: which members of the pools take new sessions here. Written by mailwright.
 
-  mailwright-balance state            what this balancer holds and serves, as JSON
-  mailwright-balance drain MEMBER     no new sessions to MEMBER; those that it has go on
-  mailwright-balance undrain MEMBER   back again, once its health check has passed for a while
-  mailwright-balance alive            whether HAProxy answers (for keepalived)
-  mailwright-balance prepare          what HAProxy reads as it starts (for its unit)
+  mailwright-balance state                 what this balancer holds and serves, as JSON
+  mailwright-balance drain MEMBER [WHY]    no new sessions to MEMBER; those that it has go on
+  mailwright-balance undrain MEMBER        back again, once its health check has passed for a while
+  mailwright-balance cut MEMBER            end the sessions that MEMBER has
+  mailwright-balance retire [WHY]          leave the virtual addresses to other balancers
+  mailwright-balance return                hold them again, when it is this one's turn
+  mailwright-balance alive                 whether HAProxy answers (for keepalived)
+  mailwright-balance prepare               what HAProxy reads as it starts (for its unit)
 
 A drained member is a file in /var/lib/mailwright/drained. HAProxy learns of it by its runtime socket, and
-from a server state file whenever it starts or reloads, before it takes a connection. Exit status: 0 done,
-1 not, with one line that says why.
+from a server state file whenever it starts or reloads, before it takes a connection. That this balancer is
+retired stands in a file that keepalived tracks. Exit status: 0 done, 1 not, with one line that says why.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from typing import Any
 SOCKET = "/run/haproxy/admin.sock"
 CONFIG = Path("/etc/mailwright/balance.json")
 DRAINED = Path("/var/lib/mailwright/drained")
+RETIRED = Path("/var/lib/mailwright/retired")
+"""1 or 0: keepalived tracks it, and gives the addresses up at once (keepalived.conf(5), track_file)."""
 STATES = Path("/var/lib/mailwright/balance/servers")
 HEALTH = "health"
 """The backend whose servers are checked; those of the pools track them, drains included."""
@@ -97,7 +102,7 @@ def config() -> dict[str, Any]:
 
 
 def drained() -> dict[str, str]:
-    """The drained members, and since when."""
+    """The drained members, since when, and why."""
     return {file.name: file.read_text().strip() for file in sorted(DRAINED.glob("[!.]*"))}
 
 
@@ -144,9 +149,11 @@ def state() -> None:
                 "sessions": sessions,
                 "queue": int(row["qcur"]),
                 "drained": server["member"] in listed,
+                "why": listed.get(server["member"], "").partition(" ")[2],
             }
         )
-    print(json.dumps({"holds": held(wanted["addresses"]), "drained": listed, "servers": found}, indent=1))
+    itself = {"holds": held(wanted["addresses"]), "retired": retired()}
+    print(json.dumps({**itself, "drained": listed, "servers": found}, indent=1))
 
 
 def established() -> dict[tuple[str, int], int]:
@@ -168,12 +175,18 @@ def held(addresses: list[str]) -> list[str]:
     return [address for address in addresses if address in own]
 
 
-def drain(member: str) -> None:
+def drain(member: str, *why: str) -> None:
     """Note the member first: should HAProxy be down, it starts with the drain."""
     known(member)
-    if member not in drained():
-        write(DRAINED / member, time.strftime("%Y-%m-%dT%H:%M:%SZ\n", time.gmtime()))
+    if why or member not in drained():
+        write(DRAINED / member, noted(why))
     tell(member, "drain")
+
+
+def noted(why: tuple[str, ...]) -> str:
+    """Since when something is so, and the reason that was given, in one line."""
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return " ".join((now, *" ".join(why).split())) + "\n"
 
 
 def undrain(member: str) -> None:
@@ -184,6 +197,37 @@ def undrain(member: str) -> None:
         tell(member, "ready")
         (DRAINED / member).unlink(missing_ok=True)
         sync(DRAINED)
+
+
+def cut(member: str) -> None:
+    """End the sessions of a member, those that processes of before a reload carry as well."""
+    known(member)
+    mine = [server for server in config()["servers"] if server["member"] == member]
+    for server in mine:
+        if answer := ask(f"shutdown sessions server {server['backend']}/{member}"):
+            raise BalanceError(f"HAProxy: {answer}")
+    for server in mine:
+        place = ["dst", server["address"], "dport", "=", str(server["port"])]
+        subprocess.run(["ss", "-Kt", *place], capture_output=True, check=False)
+
+
+def retired() -> str | None:
+    """Why this balancer leaves the virtual addresses to others; nothing while it does not."""
+    if not RETIRED.exists() or RETIRED.read_text().strip() in ("", "0"):
+        return None
+    reason = RETIRED.with_suffix(".why")
+    return reason.read_text().strip().partition(" ")[2] if reason.exists() else ""
+
+
+def retire(*why: str) -> None:
+    """Note the reason first: who finds the balancer retired finds it, too."""
+    write(RETIRED.with_suffix(".why"), noted(why))
+    write(RETIRED, "1\n")
+
+
+def come_back() -> None:
+    """Take part again."""
+    write(RETIRED, "0\n")
 
 
 def known(member: str) -> None:
@@ -260,14 +304,18 @@ def prepare() -> None:
 
 def main(words: list[str]) -> int:
     """Do what the command line says."""
-    alone = {"state": state, "alive": alive, "prepare": prepare}
-    of_member = {"drain": drain, "undrain": undrain}
+    alone = {"state": state, "alive": alive, "prepare": prepare, "return": come_back}
+    of_member = {"undrain": undrain, "cut": cut}
     try:
         match words:
             case [verb] if verb in alone:
                 alone[verb]()
             case [verb, member] if verb in of_member:
                 of_member[verb](member)
+            case ["drain", member, *why]:
+                drain(member, *why)
+            case ["retire", *why]:
+                retire(*why)
             case _:
                 print(__doc__, file=sys.stderr if words not in (["--help"], ["-h"]) else sys.stdout)
                 return 0 if words in (["--help"], ["-h"]) else 1
