@@ -148,7 +148,9 @@ def _routers(ctx: Context[KeepalivedSettings]) -> Iterable[Router]:
 
 def apply(ctx: Context[KeepalivedSettings]) -> None:
     """Exchange the configuration once keepalived has read all of it without complaint."""
-    op.files(ctx, validate=f"sh {{root}}{PROGRAM} prepare && keepalived -t -f {{root}}{CONFIG}")
+    # The configuration includes what the program writes. Unless it changes, there is no staged copy of it.
+    prepare = f"program={{root}}{PROGRAM}; [ -e $program ] || program={PROGRAM}; sh $program prepare"
+    op.files(ctx, validate=f"{prepare} && keepalived -t -f {{root}}{CONFIG}")
     op.units(ctx)
 
 
