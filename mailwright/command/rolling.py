@@ -137,8 +137,10 @@ class Deploy:
             run_suites(self.inventory, names, reporter)
         except MailwrightError as error:
             return dict.fromkeys(names, str(error))
-        common = _fault(reporter.machines.get("fleet", Tally()))
-        found = {name: _fault(reporter.machines.get(name)) or common for name in names}
+        # What is said of no single machine is said of each of them.
+        common = [tally for about, tally in reporter.machines.items() if about not in names]
+        shared = next(filter(None, map(_fault, common)), "")
+        found = {name: _fault(reporter.machines.get(name)) or shared for name in names}
         for name in names:
             if not found[name]:
                 note(f"{name}: {reporter.machines[name].counts['ok']} checks passed")
