@@ -47,6 +47,7 @@ def needs(ctx: Context[PoliciesSettings]) -> Needs:
                     f"{certificate.directory}/privkey.pem",
                 ),
                 reload=True,
+                check="nginx -t -q",
             ),
         ),
         ports=(Port(443, "tcp", "public", "MTA-STS policies"),),

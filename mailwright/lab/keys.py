@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import os
-import secrets as random
 import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -29,8 +27,10 @@ from dns.rdtypes.ANY.DNSKEY import DNSKEY
 from dns.rdtypes.dnskeybase import Flag
 
 from maildns.policy.mta_sts import policy_host
+from mailwright.acme import tsig_secret as tsig
 from mailwright.certificate import CHAIN, PRIVATE_KEY
 from mailwright.lab.plan import LabPlan
+from mailwright.model.acme import credential
 
 _ZONE_KEY = Flag.ZONE | Flag.SEP
 
@@ -117,8 +117,19 @@ def tsig_secret(plan: LabPlan) -> str:
     """The key of the fleet's provider, base64, made if missing."""
     file = plan.state / "tsig"
     if not file.exists():
-        _write(file, base64.b64encode(random.token_bytes(32)), 0o600)
+        _write(file, tsig().encode(), 0o600)
     return file.read_text()
+
+
+def acme_secrets(plan: LabPlan) -> dict[str, str]:
+    """Secrets with the TSIG key of each machine for its ACME proofs, made where missing."""
+    found = {}
+    for machine in plan.fleet.machines:
+        file = plan.state / "acme" / machine.name
+        if not file.exists():
+            _write(file, tsig().encode(), 0o600)
+        found[credential(machine.name, "tsig")] = file.read_text()
+    return found
 
 
 def tls_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
@@ -129,6 +140,19 @@ def tls_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
         name = plan.host(host).fqdn
         _write(key, _pem(made), 0o600)
         _write(certificate, _self_signed(made, name).public_bytes(Encoding.PEM), 0o644)
+    return certificate.read_bytes(), key.read_bytes()
+
+
+def signed_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
+    """(certificate, private key) of a world's host as PEM, signed by the lab's authority, made if missing."""
+    certificate, key = (plan.state / "tls" / f"{host}.{kind}" for kind in ("crt", "key"))
+    authority = _authority(plan)
+    if not certificate.exists():
+        made = ec.generate_private_key(ec.SECP256R1())
+        name = plan.host(host).fqdn
+        leaf = _certificate(name, [name], made, f"The authority of the lab {plan.name}", authority)
+        _write(key, _pem(made), 0o600)
+        _write(certificate, leaf.public_bytes(Encoding.PEM), 0o644)
     return certificate.read_bytes(), key.read_bytes()
 
 

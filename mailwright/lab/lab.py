@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from mailwright.lab import door, images, keys, network, remains
 from mailwright.lab.archive import Archive, machine_archive
+from mailwright.lab.authority import Authority
 from mailwright.lab.host import LabHost
 from mailwright.lab.locks import exclusive
 from mailwright.lab.machine import prepare, require_root
@@ -20,6 +21,7 @@ from mailwright.lab.nameserver import NameServer
 from mailwright.lab.plan import LabPlan
 from mailwright.lab.progress import Progress
 from mailwright.lab.world import WorldHost
+from mailwright.lab.world.ca import certificate_authority
 from mailwright.lab.world.mailbox import mailbox_provider
 from mailwright.lab.world.ns import name_server
 from mailwright.lab.world.outside import outsider
@@ -71,11 +73,16 @@ class Lab:
 
     @cached_property
     def _world(self) -> dict[str, WorldHost]:
-        makers = {"ns": name_server, "mailbox": mailbox_provider, "outside": outsider}
+        makers = {
+            "ns": name_server,
+            "mailbox": mailbox_provider,
+            "outside": outsider,
+            "ca": certificate_authority,
+        }
         return {name: make(self.plan) for name, make in makers.items()}
 
     def host(self, name: str) -> LabHost:
-        """A host by its name in the fleet file, or `ns`, `mailbox`, `outside`.
+        """A host by its name in the fleet file, or `ns`, `mailbox`, `outside`, `ca`.
 
         Raises:
             LabError: there is none; the message lists those there are.
@@ -87,6 +94,11 @@ class Lab:
     def mailbox(self) -> Mailbox:
         """The mailbox provider: what it received."""
         return Mailbox(self.host("mailbox"))
+
+    @property
+    def ca(self) -> Authority:
+        """The certificate authority."""
+        return Authority(self.host("ca"))
 
     @property
     def ns(self) -> NameServer:
@@ -116,6 +128,7 @@ class Lab:
                 each([h for h in self.hosts if h.world], lambda host: host.configure())
                 self.ns.wait_until_ready()
                 self.mailbox.wait_until_ready()
+                self.ca.wait_until_ready()
         progress.total(f"lab {self.plan.name} is up")
 
     def down(self, progress: Progress = SILENT) -> None:
@@ -176,7 +189,7 @@ class Lab:
             keys.write_anchors(self.plan)
             vault = locate(self.plan.fleet, self.plan.file)
             known = {self.plan.provider.key: keys.tsig_secret(self.plan)}
-            known |= keys.fleet_certificates(self.plan)
+            known |= keys.fleet_certificates(self.plan) | keys.acme_secrets(self.plan)
             initialise(self.plan.fleet, vault.file, vault.identity, extra=known)
 
     def _images(self, progress: Progress) -> None:

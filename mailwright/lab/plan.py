@@ -14,10 +14,15 @@ from mailwright.model.errors import LabError
 from mailwright.model.fleet import Fleet, Lab
 from mailwright.model.providers import Rfc2136
 
-WORLD = {"ns": 53, "mailbox": 25, "outside": 66}
+WORLD = {"ns": 53, "mailbox": 25, "outside": 66, "ca": 14}
 """The outside world by host name and last part of its addresses (written alike in IPv4 and IPv6)."""
 
-WORLD_NAMES = {"ns": "ns.example", "mailbox": "mx.mailbox.example", "outside": "outside.example"}
+WORLD_NAMES = {
+    "ns": "ns.example",
+    "mailbox": "mx.mailbox.example",
+    "outside": "outside.example",
+    "ca": "ca.example",
+}
 CONTROLLER = 1
 PARENT_ZONE = "example."
 

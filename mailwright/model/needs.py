@@ -192,6 +192,8 @@ class Unit:
     running: bool = True
     reload: bool = False
     """Take a new configuration by `systemctl reload` instead of a restart."""
+    check: str = ""
+    """Shell that succeeds when the configuration on the disk may be taken, for what reloads it by itself."""
     masked: bool = False
     """Must not exist at all for systemd; `enabled` and `running` are then ignored."""
 
@@ -217,6 +219,8 @@ class Port:
     reason: str
     at: tuple[str, ...] = ()
     """The addresses it is served at, virtual ones for example. Empty: every address of the machine."""
+    brief: bool = False
+    """Served now and then for some seconds: open, and no fault while nothing listens."""
 
     @property
     def readers(self) -> str:

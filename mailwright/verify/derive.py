@@ -67,7 +67,8 @@ def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
             for need in getattr(needs, kind):
                 yield make(name.format(need), _seen(partial(judgement, need)), apply)
         for port in needs.ports:
-            if port.proto != "vrrp":  # a protocol of IP without ports: nothing listens
+            # VRRP is a protocol of IP without ports: nothing listens.
+            if port.proto != "vrrp" and not port.brief:
                 remedy = f"journalctl -b on {plan.machine.name}: why does nothing serve {port.reason}?"
                 yield make(
                     f"port-{port.number}/{port.proto}-{port.readers}" + "".join(f"-{a}" for a in port.at),

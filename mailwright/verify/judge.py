@@ -142,7 +142,7 @@ def _newer(need: Unit, state: UnitState, seen: Observation) -> str | None:
         return None
     for path, found in seen.paths.items():
         read = any(path == r or path.startswith(r.rstrip("/") + "/") for r in need.reads)
-        if read and found.kind == "file" and found.ctime > since:
+        if read and found.kind in ("file", "link") and found.ctime > since:
             return path
     return None
 

@@ -11,11 +11,13 @@ from pydantic import Field
 
 from mailwright.certificate import CHAIN, PRIVATE_KEY, faults, secret_name
 from mailwright.converge import operations as op
+from mailwright.model.base import Slug
 from mailwright.model.errors import NeedsError, SecretError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Certificate, Directory, File, Needs, Package, Pair
 from mailwright.model.role import Check, Context, Result, Role, Settings, Wanted
 from mailwright.render import render
+from roles.certificates import acme
 
 HOME = "/etc/mailwright/certificates"
 _DAY = 86400
@@ -25,18 +27,29 @@ _COMMON_NAME_LIMIT = 64  # RFC 5280, appendix A.1: ub-common-name
 class CertificatesSettings(Settings):
     """Where certificates come from."""
 
-    mode: Literal["self-signed", "provided"] = "self-signed"
+    mode: Literal["self-signed", "provided", "acme"] = "self-signed"
     """`self-signed`: made on the host. Receiving mail servers do not mind (RFC 7435), people's mail
-    programs do. `provided`: from the secrets `certificate/NAME/fullchain` and `certificate/NAME/privkey`."""
+    programs do. `provided`: from the secrets `certificate/NAME/fullchain` and `certificate/NAME/privkey`.
+    `acme`: from the authority of the fleet's section `acme`, renewed by the machine itself."""
+    challenge: acme.Challenge = "dns-01"
+    """How an ACME authority is shown that a name is this machine's: by a record in the DNS, or by an
+    answer on port 80, which cannot prove a name that several machines share."""
+    provider: Slug | None = None
+    """Which of the fleet's `providers` takes those records. Default: the one of the host name's zone."""
     days: int = Field(default=365, ge=2, le=3650)
     """For how long a self-signed certificate is valid."""
     renew_days: int = Field(default=30, ge=1, le=365)
     """A self-signed certificate is replaced, a provided one complained of, so long before its end."""
 
 
-def needs(_: Context[CertificatesSettings]) -> Needs:
-    """Openssl makes and checks them."""
-    return Needs(packages=(Package("openssl"),))
+def needs(ctx: Context[CertificatesSettings]) -> Needs:
+    """Openssl makes and checks them; certbot asks for them.
+
+    Raises:
+        NeedsError: there is nowhere to prove the machine's name.
+    """
+    more = acme.needs(ctx) if ctx.settings.mode == "acme" else Needs()
+    return Needs(packages=(Package("openssl"),)) + more
 
 
 def files(ctx: Context[CertificatesSettings]) -> Needs:
@@ -44,24 +57,30 @@ def files(ctx: Context[CertificatesSettings]) -> Needs:
 
     Raises:
         SecretError: a provided pair is missing or unfit; nothing has been touched then.
-        NeedsError: the world is to know a key beforehand that is made on the host and never leaves it.
+        NeedsError: the world is to know a key beforehand that is made on the host and never leaves it, or
+            a name cannot be proved from this machine.
     """
-    certificates = ctx.merged.certificates
-    provided = ctx.settings.mode == "provided"
-    if not provided:
-        _refuse_pinned(ctx.machine.name, certificates)
-    return Needs(
+    certificates, mode = ctx.merged.certificates, ctx.settings.mode
+    folders = Needs(
         directories=(
             Directory("/etc/mailwright"),
             Directory(HOME),
             *(Directory(c.directory, group=c.group, mode=0o750) for c in certificates),
-        ),
-        files=tuple(f for c in certificates for p in c.pairs for f in _pair(ctx, c, p)) if provided else (),
+        )
     )
+    if mode == "acme":
+        return folders + acme.files(ctx)
+    if mode == "self-signed":
+        _refuse_pinned(ctx.machine.name, certificates)
+        return folders + Needs(absent=acme.absent(ctx))
+    provided = tuple(f for c in certificates for p in c.pairs for f in _pair(ctx, c, p))
+    return folders + Needs(files=provided, absent=acme.absent(ctx))
 
 
 def secrets(ctx: Context[CertificatesSettings]) -> Mapping[str, Wanted]:
     """What the operator has to provide, so that it is known before it is missed."""
+    if ctx.settings.mode == "acme":
+        return acme.secrets(ctx)
     return {
         secret_name(c, part, pair): Wanted(f"{what} for {', '.join(DnsName(name).bare for name in c.names)}")
         for c in ctx.merged.certificates
@@ -77,7 +96,7 @@ def _refuse_pinned(machine: str, certificates: Iterable[Certificate]) -> None:
             raise NeedsError(
                 f"{machine}: TLSA records are to name the key of the certificate {certificate.name}, but a"
                 " self-signed one's is made on the host and never leaves it; set"
-                " `certificates: {mode: provided}`, or leave `dane` out"
+                " `certificates: {mode: acme}` or `{mode: provided}`, or leave `dane` out"
             )
 
 
@@ -95,6 +114,9 @@ def _pair(ctx: Context[CertificatesSettings], certificate: Certificate, pair: Pa
 
 def apply(ctx: Context[CertificatesSettings]) -> None:
     """Put the pairs where their users read them."""
+    if ctx.settings.mode == "acme":
+        acme.apply(ctx)
+        return
     op.files(ctx)
     if ctx.settings.mode == "self-signed":
         for certificate in ctx.merged.certificates:
@@ -137,7 +159,7 @@ def _fit(certificate: Certificate, pair: Pair, renew_days: int) -> str:
     modes = shlex.quote(f"root:{certificate.group} 644\nroot:{certificate.group} 640")
     return (
         f"{_genuine(certificate, pair, renew_days)} "
-        f"&& [ \"$(stat -c '%U:%G %a' {pair.chain} {pair.key})\" = {modes} ]"
+        f"&& [ \"$(stat -Lc '%U:%G %a' {pair.chain} {pair.key})\" = {modes} ]"
     )
 
 
@@ -181,16 +203,33 @@ def checks(ctx: Context[CertificatesSettings]) -> Iterable[Check]:
     def judge(result: Result) -> str | None:
         return None if result.status == 0 else result.stdout.strip() or "it cannot be read"
 
-    remedy = (
-        "mailwright apply" if ctx.settings.mode == "self-signed" else "mailwright secrets set, then apply"
-    )
+    remedy = {
+        "self-signed": "mailwright apply",
+        "provided": "mailwright secrets set, then apply",
+        "acme": f"{acme.PROGRAM} --force NAME says why it is not renewed",
+    }[ctx.settings.mode]
     for certificate in ctx.merged.certificates:
         for pair in certificate.pairs:
             command = f"openssl x509 -in {pair.chain} -noout -enddate -checkend {7 * _DAY}"
             name = f"the certificate {pair.prefix}{certificate.name} lasts another week"
             yield Check(name, command, judge, remedy)
+    if ctx.settings.mode == "acme":
+        yield from acme.checks(ctx)
+
+
+def finish(ctx: Context[CertificatesSettings]) -> None:
+    """What was not to be had of the authority is told at the end of the run."""
+    if ctx.settings.mode == "acme":
+        acme.finish(ctx)
 
 
 ROLE = Role(
-    "certificates", CertificatesSettings, apply, needs=needs, files=files, secrets=secrets, checks=checks
+    "certificates",
+    CertificatesSettings,
+    apply,
+    needs=needs,
+    files=files,
+    secrets=secrets,
+    checks=checks,
+    finish=finish,
 )

@@ -105,6 +105,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
                 _UNITS[machine.debian],
                 reads=(HOME, *(file for pair in certificate.pairs for file in (pair.chain, pair.key))),
                 reload=True,
+                check="postfix check",
             ),
             # Postfix in its chroot has a copy of /etc/resolv.conf; Debian's unit renews it.
             Unit("postfix-resolvconf.path"),

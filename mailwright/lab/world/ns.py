@@ -11,6 +11,7 @@ from ipaddress import IPv4Interface
 import dns.name
 import dns.reversename
 
+from mailwright.acme import acl_name, knot, prover
 from mailwright.lab import keys
 from mailwright.lab.container import Seed
 from mailwright.lab.plan import PARENT_ZONE, WORLD, LabPlan
@@ -27,6 +28,8 @@ def all_zones(plan: LabPlan) -> tuple[str, ...]:
 def name_server(plan: LabPlan) -> WorldHost:
     """The name server of a lab."""
     provider = plan.provider
+    # For every machine, so that any of them may be told to get its certificates by itself.
+    proving = [prover(plan.fleet, machine, provider) for machine in plan.fleet.machines]
     config = template(
         "knot.conf.j2",
         key_name=provider.key_name,
@@ -34,6 +37,8 @@ def name_server(plan: LabPlan) -> WorldHost:
         secret=keys.tsig_secret(plan),
         own=(PARENT_ZONE, MAILBOX_ZONE),
         fleet=plan.fleet_zones,
+        proofs=knot(proving, keys.acme_secrets(plan)),
+        acls=[acl_name(each) for each in proving],
     )
     signing = {zone: keys.zone_key(plan, zone).pem for zone in all_zones(plan)}
     return WorldHost(
@@ -63,7 +68,7 @@ def _zone(zone: str, records: list[str]) -> Seed:
 
 def _parent_records(plan: LabPlan) -> list[str]:
     """`example.`: addresses of the world's hosts, and a signed delegation to each zone below."""
-    records = [r for name in ("ns", "outside") for r in _addresses(plan, name)]
+    records = [r for name in ("ns", "outside", "ca") for r in _addresses(plan, name)]
     for zone in (MAILBOX_ZONE, *plan.fleet_zones):
         if zone.endswith("." + PARENT_ZONE):
             records += [f"{zone} NS ns.example.", f"{zone} DS {keys.zone_key(plan, zone).ds}"]
