@@ -17,7 +17,7 @@ from mailwright.model.names import DnsName
 from mailwright.model.needs import Certificate, Directory, File, Needs, Package, Pair
 from mailwright.model.role import Check, Context, Result, Role, Settings, Wanted
 from mailwright.render import render
-from roles.certificates import acme
+from roles.certificates import acme, measured
 
 HOME = "/etc/mailwright/certificates"
 _DAY = 86400
@@ -128,6 +128,13 @@ def apply(ctx: Context[CertificatesSettings]) -> None:
                     unless=_fit(certificate, pair, ctx.settings.renew_days),
                     stdin=_request(certificate),
                 )
+    if certificates := ctx.merged.certificates:
+        op.shell(
+            ctx,
+            "measure until when certificates are valid",
+            measured.write(certificates),
+            unless=measured.written(certificates),
+        )
 
 
 def _request(certificate: Certificate) -> str:

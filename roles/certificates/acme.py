@@ -33,12 +33,12 @@ from mailwright.model.providers import Cloudflare, DnsProvider, Rfc2136
 from mailwright.model.role import Check, Context, Result, Wanted
 from mailwright.observe.places import RUN
 from mailwright.render import render, template_folders
+from roles.certificates.measured import METRICS
 
 PROGRAM = "/usr/local/sbin/mailwright-certificates"
 CONFIG = "/etc/mailwright/acme.json"
 HOME = "/var/lib/mailwright/acme"
 """The account, certbot's logs, and what is being made."""
-METRICS = "/var/lib/prometheus/node-exporter/mailwright_certificates.prom"
 _PRIVATE = "/etc/mailwright/acme"
 _CREDENTIALS = f"{_PRIVATE}/credentials"
 _AUTHORITY_CA = f"{_PRIVATE}/authority.pem"

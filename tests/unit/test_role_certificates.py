@@ -158,3 +158,32 @@ def test_a_pair_that_does_not_belong_together_is_replaced(sign, tmp_path):
     sign("b.example.")
     (tmp_path / "fullchain.pem").write_text(chain)  # as a run leaves it that is killed between the two
     assert sign("a.example.")[1] != key
+
+
+def test_it_is_measured_until_when_a_pair_is_valid(sign, tmp_path, monkeypatch):
+    chain, _ = sign("a.example.")
+    monkeypatch.setattr(certificates.measured, "METRICS", str(tmp_path / "metrics" / "certificates.prom"))
+    mine = (Certificate("mail", ("a.example.",), "mail"),)
+
+    def shell(text):
+        return subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=False)
+
+    assert shell(certificates.measured.written(mine)).returncode != 0
+    assert shell(certificates.measured.write(mine)).returncode == 0
+    assert shell(certificates.measured.written(mine)).returncode == 0
+    end = x509.load_pem_x509_certificate(chain.encode()).not_valid_after_utc.timestamp()
+    line = f'mailwright_certificate_not_after_seconds{{certificate="mail",algorithm="ecdsa"}} {end:.0f}'
+    assert line in (tmp_path / "metrics" / "certificates.prom").read_text().splitlines()
+
+
+def test_an_rsa_pair_lies_beside_the_ecdsa_one_and_holds_an_rsa_key(made, plan_of):
+    both = Certificate("mail", ("a.example.",), "mail", algorithms=("ecdsa", "rsa"))
+    assert [pair.chain.rpartition("/")[2] for pair in both.pairs] == ["fullchain.pem", "rsa-fullchain.pem"]
+    secrets = {
+        f"certificate/mail/{start}{part}": pem
+        for start in ("", "rsa-")
+        for part, pem in zip(("fullchain", "privkey"), made(["a.example"]), strict=True)
+    }
+    settings = {"certificates": {"mode": "provided"}}
+    with pytest.raises(SecretError, match="rsa-privkey: the key is no RSA key"):
+        plan_of(certificates.ROLE, needs=Needs(certificates=(both,)), settings=settings, secrets=secrets)

@@ -21,9 +21,9 @@ CONFIG = "/etc/mailwright/acme.json"
 _APPLIED, _JUST_NOW = "applied", 60
 """When a deploy last asked, and for how many seconds that counts as the same deploy."""
 _METRICS = {
-    "not_after": "When the certificate ends, in seconds since the epoch.",
-    "issued": "When it was put in place.",
-    "renewal_failed": "When the last renewal failed; 0: it did not.",
+    "certificate_not_after": "When the certificate ends, in seconds since the epoch.",
+    "certificate_issued": "When it was put in place.",
+    "acme_renewal_failed": "When the last renewal failed; 0: it did not.",
 }
 
 
@@ -212,7 +212,7 @@ def _write_metrics(wanted: Wanted, memory: Memory) -> None:
     found = [(pair, _measured(pair, memory)) for pair in wanted.pairs]
     lines = []
     for name, meaning in _METRICS.items():
-        metric = f"mailwright_acme_{name}_seconds"
+        metric = f"mailwright_{name}_seconds"
         lines += [f"# HELP {metric} {meaning}", f"# TYPE {metric} gauge"]
         lines += [
             f'{metric}{{certificate="{pair.certificate}",algorithm="{pair.algorithm}"}} {values[name]:.0f}'
@@ -227,10 +227,10 @@ def _write_metrics(wanted: Wanted, memory: Memory) -> None:
 
 def _measured(pair: Pair, memory: Memory) -> dict[str, float]:
     failure = memory.failures.get(pair.title)
-    values = {"renewal_failed": failure.last if failure else 0.0}
+    values = {"acme_renewal_failed": failure.last if failure else 0.0}
     with suppress(x509.UnfitError, OSError):
-        values["not_after"] = x509.pair(pair.chain, pair.key).not_after.timestamp()
-        values["issued"] = pair.chain.lstat().st_mtime
+        values["certificate_not_after"] = x509.pair(pair.chain, pair.key).not_after.timestamp()
+        values["certificate_issued"] = pair.chain.lstat().st_mtime
     return values
 
 
