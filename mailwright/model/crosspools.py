@@ -69,6 +69,10 @@ def _balancers(pool: Pool, at: Where, machines: dict[str, Machine]) -> Iterator[
         if name not in machines:
             yield where, f"the fleet has no machine {name}{suggestion(name, machines)}"
             continue
+        for family in ("ipv4", "ipv6"):
+            # It answers from there, and tells the others over one of them (VRRP) that it holds them.
+            if getattr(pool, family) and not getattr(machines[name], family):
+                yield (*at, family), f"its balancer {name} has no {family} address"
         lacking = [role for role in BALANCES if role not in machines[name].roles]
         if lacking:
             yield where, f"{name} cannot balance: it lacks the role {lacking[0]}"

@@ -67,6 +67,7 @@ machines:
   - name: lb2
     fqdn: lb2.example.org
     ipv4: 192.0.2.42
+    ipv6: 2001:db8::42
     roles: { haproxy: {}, keepalived: {} }
   - name: util
     fqdn: util.example.org
@@ -296,6 +297,7 @@ MISTAKES = [
         "pools[0].ports: out1 takes no submission: machines[0].roles.postfix says so",
     ),
     ("    ipv6: 2001:db8::1\n", "", "pools[0].ipv6: its member out1 has no ipv6 address: machines[0]"),
+    ("    ipv6: 2001:db8::42\n", "", "pools[0].ipv6: its balancer lb2 has no ipv6 address"),
     (WITHOUT, WITHOUT.replace("lb2", "lb3"), "pools[0].balancers[1]: the fleet has no machine lb3"),
     (
         WITHOUT,
@@ -305,8 +307,8 @@ MISTAKES = [
     (WITHOUT, WITHOUT.replace("lb2", "lb1"), "pools[0].balancers: the same machine twice"),
     (WITHOUT, WITHOUT.replace(", lb2", ""), "pools[0].balancers: one balancer is a single point of failure"),
     (
-        "192.0.2.42\n    roles: { haproxy: {}, ",
-        "192.0.2.42\n    roles: { postfix: {}, haproxy: {}, ",
+        "2001:db8::42\n    roles: { haproxy: {}, ",
+        "2001:db8::42\n    roles: { postfix: {}, haproxy: {}, ",
         "pools[0].balancers[1]: lb2 has the role postfix, which listens on the same ports",
     ),
     ("    ipv4: 192.0.2.101\n", "", "pools[1]: incoming has balancers and no virtual address"),

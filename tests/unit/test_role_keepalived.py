@@ -1,0 +1,140 @@
+"""Pins who holds the virtual addresses when; the lab proves that they move, and move once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from mailwright.model.fleet import Fleet
+from mailwright.model.role import Result, Role, Settings
+from roles import keepalived
+from tests.unit.test_role_haproxy import INCOMING, M2, OUT1, OUTGOING, POSTFIX
+
+HAPROXY = Role("haproxy", Settings, apply=lambda _: None)
+V6_ONLY = {**INCOMING, "ipv4": None, "ipv6": "2001:db8::101"}
+
+
+@pytest.fixture
+def plan(plan_of):
+    """Returns a function: settings of the role and pools to the first balancer's plan."""
+
+    def planned(settings=None, pools=(OUTGOING, V6_ONLY)):
+        roles = {"haproxy": {}, "keepalived": settings or {}}
+        return plan_of(
+            keepalived.ROLE, HAPROXY, POSTFIX, machine={"roles": roles}, machines=(M2, OUT1), pools=pools
+        )
+
+    return planned
+
+
+@pytest.fixture
+def instance(plan, content_of):
+    """Returns a function: a pool's VRRP instance as one text without superfluous blanks."""
+
+    def cut(name, **options):
+        text = content_of(plan(**options), keepalived.CONFIG)
+        (found,) = re.findall(rf"^vrrp_instance {name} \{{\n(.*?)^\}}", text, re.MULTILINE | re.DOTALL)
+        return " ".join(line.strip() for line in found.splitlines() if not line.strip().startswith("#"))
+
+    return cut
+
+
+def test_a_pools_addresses_of_both_families_move_together(instance):
+    text = instance("outgoing")
+    assert "virtual_router_id 51 " in text
+    assert "virtual_ipaddress { 203.0.113.100/32 }" in text
+    assert "virtual_ipaddress_excluded { 2001:db8::100/128 }" in text
+    assert "unicast_src_ip 203.0.113.11 unicast_peer { 203.0.113.12 }" in text
+
+
+def test_a_pool_of_ipv6_alone_speaks_over_ipv6(instance):
+    text = instance("incoming")
+    assert "unicast_src_ip 2001:db8::11 unicast_peer { 2001:db8::12 }" in text
+    assert "virtual_ipaddress { 2001:db8::101/128 }" in text
+    assert "excluded" not in text
+
+
+def test_who_comes_back_takes_nothing_back(instance):
+    assert instance("outgoing").startswith("state BACKUP nopreempt ")
+
+
+def test_the_first_balancer_of_a_pool_is_preferred(instance):
+    second = {**V6_ONLY, "balancers": ["m2", "m1"]}
+    assert "priority 150 " in instance("outgoing")
+    assert "priority 149 " in instance("incoming", pools=[OUTGOING, second])
+
+
+def test_only_the_other_balancers_may_speak_vrrp(plan):
+    assert [(p.proto, p.audience) for p in plan().by_role["keepalived"].ports] == [("vrrp", ("m2",))]
+
+
+def test_a_hook_of_the_operators_is_told_the_addresses(plan, content_of):
+    text = content_of(plan({"notify": "/usr/local/sbin/float"}), keepalived.PROGRAM)
+    assert "outgoing) set -- 203.0.113.100/32 2001:db8::100/128 ;;" in text
+    assert 'timeout 60 /usr/local/sbin/float "$pool" "$state" "$@"' in text
+    assert "timeout" not in content_of(plan(), keepalived.PROGRAM)
+
+
+def test_the_interface_is_the_one_with_the_address_unless_it_is_said(plan, content_of):
+    assert "ip -o address show to 203.0.113.11" in content_of(plan(), keepalived.PROGRAM)
+    said = content_of(plan({"interface": "ens3"}), keepalived.PROGRAM)
+    assert "interface=ens3\n" in said
+    assert "address show" not in said
+
+
+@pytest.fixture
+def holds(plan):
+    """Returns a function: what keepalived says and how many addresses are here to the verdict."""
+
+    def judged(state, count, retired="0"):
+        check = plan().checks()[0][1]
+        return check.judge(Result(0, f"{state}\n{count}\n{retired}\n", ""))
+
+    return judged
+
+
+@pytest.mark.parametrize(
+    ("state", "count"), [("MASTER 2026-11-01T00:00:00Z", 2), ("BACKUP 2026-11-01T00:00:00Z", 0)]
+)
+def test_a_state_that_fits_the_addresses_is_right(holds, state, count):
+    assert holds(state, count) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "count", "verdict"),
+    [
+        ("MASTER x", 1, "keepalived says MASTER x, but 1 of its addresses are here"),
+        ("BACKUP x", 2, "keepalived says BACKUP x, but 2 of its addresses are here"),
+        ("FAULT x", 0, "keepalived says FAULT x"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_a_fault(holds, state, count, verdict):
+    assert holds(state, count) == verdict
+
+
+def test_a_retired_balancer_is_meant_to_hold_nothing(holds):
+    assert holds("FAULT x", 0, retired="1") is None
+
+
+HELD = Result(0, "2: eth0    inet 203.0.113.100/32 scope global eth0\n", "")
+NOT_HELD = Result(0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("m1", "m2", "verdict"),
+    [
+        (HELD, NOT_HELD, None),
+        (NOT_HELD, HELD, None),
+        (HELD, HELD, "m1 and m2 hold it at the same time"),
+        (NOT_HELD, NOT_HELD, "none of them does"),
+        (Result(1, "", "no ip"), HELD, "m1: no ip"),
+    ],
+)
+def test_exactly_one_balancer_holds_an_address(m1, m2, verdict):
+    machines = [M2 | {"name": "m1", "fqdn": "m1.brightpost.example", "ipv4": "203.0.113.11"}, M2, OUT1]
+    owner = {"name": "Bright Post", "postmaster": "postmaster@brightpost.example"}
+    fleet = Fleet.model_validate({"owner": owner, "machines": machines, "pools": [OUTGOING]})
+    first, second = keepalived.agreements(fleet)
+    assert first.machines == second.machines == ("m1", "m2")
+    assert first.judge({"m1": m1, "m2": m2}) == verdict
