@@ -42,7 +42,7 @@ class Addresses:
             return
         if not terms.force:
             self._require_heir(name, answers)
-        if not mine.retired or terms.why not in (ROLLING, mine.why):
+        if not mine.retired or terms.why != ROLLING:
             self.balancers.tell(name, "retire", terms.why)
         if reason := self._wait(lambda: self._not_left(name, heir=not terms.force)):
             if not mine.retired:

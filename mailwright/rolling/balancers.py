@@ -65,10 +65,6 @@ class State:
         """Whether no new session goes to a member in any backend; one that it does not know gets none."""
         return all(server.drained for server in self.of(member))
 
-    def reason(self, member: str) -> str:
-        """Why a member is drained."""
-        return next((server.why for server in self.of(member) if server.drained), "")
-
     def sessions(self, member: str) -> int:
         """How many sessions a member has, or is about to get."""
         return sum(server.sessions + server.queue for server in self.of(member))

@@ -130,8 +130,9 @@ class Traffic:
         for balancer, state in answers.states.items():
             if not state.of(name):
                 continue  # what it has never heard of it sends nobody to
-            # Somebody's own reason stands over a run's, which would take the machine back in the end.
-            if not state.drained(name) or terms.why not in (ROLLING, state.reason(name)):
+            # Somebody's own reason stands over a run's, which would take the machine back in the end; and to
+            # say it again says that it is not forgotten.
+            if not state.drained(name) or terms.why != ROLLING:
                 self.balancers.tell(balancer, "drain", name, terms.why)
 
     def _wait(self, names: Sequence[str], terms: Terms) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailwright.model.crosspools import pools as mistakes
@@ -55,6 +55,7 @@ def test_a_pool_that_keeps_all_of_its_members_is_a_mistake(keep, wrong):
     assert found == ([said] if wrong else [])
 
 
+@settings(deadline=None)
 @given(
     sending=st.integers(1, 6),
     keep=st.integers(1, 4),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mailwright.model.errors import ConvergeError
@@ -185,6 +185,7 @@ def test_the_next_run_takes_back_what_a_red_one_left(world, machines):
     assert world.traffic().out() == {}
 
 
+@settings(deadline=None)
 @given(kill_at=st.integers(0, 25), told=st.integers(0, 12), size=st.integers(1, 3), purpose=st.booleans())
 def test_a_run_killed_at_any_point_is_healed_by_the_next(kill_at, told, size, purpose):
     world = World(fleet())

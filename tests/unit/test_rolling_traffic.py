@@ -40,11 +40,12 @@ def test_a_member_leaves_at_every_balancer_and_its_sessions_end(world):
     ]
 
 
-def test_a_member_that_left_leaves_again_without_a_word(world):
+def test_a_member_that_left_leaves_again_with_another_reason_but_not_for_a_run(world):
     leaves(world, "out1")
-    world.log.clear()
-    leaves(world, "out1")
-    assert world.log == []
+    leaves(world, "out1", RUN)
+    assert world.drained["lb1"] == {"out1": "new disk"}
+    leaves(world, "out1", Terms("new kernel"))
+    assert world.drained["lb1"] == {"out1": "new kernel"}
 
 
 def test_a_machine_behind_no_balancer_is_left_alone(world):
