@@ -59,10 +59,10 @@ class Balanced:
         ]
         return bool(mine) and all(s["status"].startswith("UP") and not s["drained"] for s in mine)
 
-    def wait_until_whole(self, timeout=90):
+    def wait_until_whole(self, timeout=180):
         wait_until(self.whole, "the pool is whole again", timeout=timeout, interval=0.2)
 
-    def wait_until_held_by(self, host, timeout=30):
+    def wait_until_held_by(self, host, timeout=90):
         wait_until(lambda: self.holders() == [host.name], f"{host.name} holds the addresses", timeout, 0.1)
 
     def give_to(self, name):

@@ -17,7 +17,7 @@ from tests.lab.faithful.journal import read
 SENDERS = {"newsletter": "bounces@brightpost.example", "shop": "orders@parcelnote.example"}
 _WANTED = r"^(X-Transaction: |Received: by [^ ]+ \(Postfix\) id )"
 # Enough for a queue of thousands on a machine that has other things to do.
-PATIENCE = 240
+PATIENCE = 600
 
 
 class Load:

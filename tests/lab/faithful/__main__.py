@@ -48,7 +48,7 @@ class Order:
     size: int = 2000
     first_wait: float = 0.2
     longest_wait: float = 2
-    give_up: float = 120
+    give_up: float = 300
 
     @classmethod
     def of(cls, words):
