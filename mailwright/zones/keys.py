@@ -41,7 +41,8 @@ def key_entries(
         for part in parts:
             used = part == PRIVATE_KEY and pair in certificate.pairs
             with nullcontext() if used else suppress(MissingSecretError):
-                reason = f"the {pair.prefix}key that {machine.name}'s mail server {PARTS[part]}"
+                how = PARTS[part] if used or part != PRIVATE_KEY else "is to have"
+                reason = f"the {pair.prefix}key that {machine.name}'s mail server {how}"
                 keys.append((key_of(secrets, certificate, pair, part), reason))
     for name, port in places(certificate):
         yield from (key.entry(name, port, reason) for key, reason in keys)
