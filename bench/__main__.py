@@ -1,6 +1,6 @@
 """`make bench [ONLY=dns]`: measure, and write docs/benchmarks.md.
 
-A deploy and signing are measured on a fleet that is booted and taken down again; DNS on loopback.
+A deploy, signing and a pool are measured on fleets that are booted and taken down again; DNS on loopback.
 Sections that are not measured are left as they are on the page.
 """
 
@@ -19,9 +19,10 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import roles
-from bench import converge, dns, signing
+from bench import converge, dns, pool, signing
 from bench.dnszones import ZONES
 from bench.tables import table
+from mailwright.growth.fleetfile import NewMachine, with_machine
 from mailwright.lab.derive import write_fleet
 from mailwright.lab.lab import Lab
 from mailwright.model.fleet import Lab as LabSection
@@ -42,7 +43,8 @@ where the seconds do not.
 CONVERGING = "A deploy with nothing to change"
 SIGNING = "Signing"
 PLANNING = "Planning DNS"
-ORDER = (CONVERGING, SIGNING, PLANNING)
+GROWING = "A pool of sending hosts"
+ORDER = (CONVERGING, SIGNING, GROWING, PLANNING)
 
 CONVERGING_TEXT = """\
 All machines, the same packages, accounts, files and units. Ansible is given less to do: no live kernel
@@ -59,6 +61,27 @@ meanwhile. The generator runs on the same processors.
 {table}
 """
 
+GROWING_TEXT = """\
+A pool takes messages of {size} octets at its virtual address, port 587, {connections} connections at a time
+for {seconds:g} seconds, with 1 to 4 members in turn; they are signed twice and queued, and nothing is
+delivered meanwhile.
+
+### Hosts without a limit
+
+All of them, both balancers and the generator run on the same {processors} processors. So this does not show
+what a host brings: once the processors are busy there is nothing left to bring. It shows what a pool costs.
+
+{unlimited}
+
+### Hosts held to {share} % of a processor each
+
+As machines of their own have processors of their own: what another host brings adds up as long as balancers
+and generator, which are not held, have enough of the rest. The rates are those of a quarter of this
+processor; the ratios are worth reading.
+
+{held}
+"""
+
 PLANNING_TEXT = """\
 {zones:,} zones of 8 records each that are as they should be, at a fake of Cloudflare's API and at moto's
 server for Route 53, both in Python on the same processors. Our records are made in memory, octoDNS reads its
@@ -72,16 +95,18 @@ memory and calls are the most of any run.
 def main() -> None:
     """Run what is chosen and write its part of the page."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("only", nargs="?", choices=("fleet", "dns"), help="this part alone")
+    options.add_argument("only", nargs="?", choices=("fleet", "pool", "dns"), help="this part alone")
     options.add_argument("--rounds", type=int, default=5, help="counted runs of each tool")
     options.add_argument("--keep", action="store_true", help="leave the lab running")
     chosen = options.parse_args()
     load = os.getloadavg()[0]
     sections: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="mailwright-bench-") as folder:
-        if chosen.only != "dns":
+        if chosen.only in (None, "fleet"):
             sections |= _fleet(Path(folder), chosen.rounds, load, keep=chosen.keep)
-        if chosen.only != "fleet":
+        if chosen.only in (None, "pool"):
+            sections[GROWING] = _growing(Path(folder), chosen.rounds, load, keep=chosen.keep)
+        if chosen.only in (None, "dns"):
             told = dns.tables(dns.measure(Path(folder), chosen.rounds))
             text = PLANNING_TEXT.format(zones=ZONES, table=told)
             sections[PLANNING] = _under(text, chosen.rounds, load)
@@ -116,11 +141,44 @@ def _fleet(folder: Path, rounds: int, load: float, *, keep: bool) -> dict[str, s
     }
 
 
-def _deploy(lab: Lab, fleet: Path) -> None:
+def _growing(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
+    """The same fleet with a fourth sending host; those that neither send nor balance are left bare."""
+    fleet = write_fleet(ROOT / "inventory" / "lab.yaml", NETWORKS, folder)
+    fourth = NewMachine("out4", "out4.brightpost.example", str(NETWORKS.ipv4[15]), str(NETWORKS.ipv6[0x15]))
+    fleet.write_text(with_machine(fleet.read_text(), "out3", fourth))
+    lab = Lab.open(fleet)
+    pool_of = lab.plan.fleet.pools[0]
+    names = [*(m.name for m in lab.plan.fleet.members(pool_of)), *pool_of.balancers]
+    try:
+        _provision(lab, fleet, names)
+        rates = pool.measure(lab, rounds)
+    finally:
+        if not keep:
+            lab.destroy()
+    told = {title: "\n".join(table("members", pool.RATE, runs)) for title, runs in rates.items()}
+    text = GROWING_TEXT.format(
+        size=pool.SIZE,
+        connections=pool.CONNECTIONS,
+        seconds=pool.SECONDS,
+        processors=os.cpu_count(),
+        share=pool.SHARE,
+        unlimited=told[pool.UNLIMITED],
+        held=told[pool.HELD],
+    )
+    return _under(text, rounds, load, [lab.plan.fleet.machine(name) for name in names])
+
+
+def _provision(lab: Lab, fleet: Path, names: Sequence[str] = ()) -> None:
+    """Boot a lab and deploy to some machines (none: all)."""
     print("booting and provisioning the fleet", flush=True)
     lab.up()
-    pyinfra = (sys.executable, "-m", "pyinfra", "-y", str(fleet.with_suffix(".py")), "deploy.py")
+    limits = [word for name in names for word in ("--limit", name)]
+    pyinfra = (sys.executable, "-m", "pyinfra", "-y", str(fleet.with_suffix(".py")), "deploy.py", *limits)
     subprocess.run(pyinfra, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _deploy(lab: Lab, fleet: Path) -> None:
+    _provision(lab, fleet)
     for machine in lab.plan.fleet.machines:  # the peer's modules are Python programs
         python = "apt-get -qq update && apt-get -qq install -y --no-install-recommends python3 python3-apt"
         if not lab.host(machine.name).run(python, timeout=300).ok:
