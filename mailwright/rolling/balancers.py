@@ -65,10 +65,6 @@ class State:
         """Whether no new session goes to a member in any backend; one that it does not know gets none."""
         return all(server.drained for server in self.of(member))
 
-    def sessions(self, member: str) -> int:
-        """How many sessions a member has, or is about to get."""
-        return sum(server.sessions + server.queue for server in self.of(member))
-
 
 @dataclass(frozen=True)
 class Answers:
@@ -143,6 +139,22 @@ def serving(fleet: Fleet, pool: Pool, states: Mapping[str, State]) -> set[str]:
         for machine in fleet.members(pool)
         if asked and all(_serves(state, pool, machine.name) for state in asked)
     }
+
+
+def sessions(fleet: Fleet, member: str, states: Mapping[str, State]) -> dict[str, int]:
+    """How many sessions a member has, or is about to get, by the balancers that clients can be at.
+
+    A balancer that has lost a pool's addresses to another one has lost its clients with them, and does not
+    know it: their packets go to the other one. Such sessions last until somebody's time is out.
+    """
+    counts: dict[str, int] = {}
+    for pool in fleet.pools_of(member):
+        wanted = set(map(str, pool.addresses))
+        holders = {name for name, state in states.items() if state.holds & wanted}
+        for name in holders or states.keys():
+            mine = [place for place in states[name].of(member) if place.pool == pool.name]
+            counts[name] = counts.get(name, 0) + sum(place.sessions + place.queue for place in mine)
+    return {name: count for name, count in counts.items() if count}
 
 
 def _serves(state: State, pool: Pool, member: str) -> bool:

@@ -10,7 +10,7 @@ from mailwright.model.errors import DrainError
 from mailwright.model.fleet import Fleet
 from mailwright.model.pools import Pool
 from mailwright.rolling.addresses import Addresses
-from mailwright.rolling.balancers import Answers, Balancers, State, serving
+from mailwright.rolling.balancers import Answers, Balancers, State, serving, sessions
 from mailwright.rolling.order import members
 from mailwright.rolling.terms import ROLLING, SETTLE, Say, Terms
 
@@ -159,17 +159,15 @@ class Traffic:
 
     def _open(self, names: Sequence[str], answers: Answers, *, force: bool) -> Iterator[str]:
         for name in names:
-            for balancer, state in answers.states.items():
-                if count := state.sessions(name):
-                    yield f"{name}: {count} session{'s' * (count != 1)} open at {balancer}"
+            for balancer, count in sessions(self.fleet, name, answers.states).items():
+                yield f"{name}: {count} session{'s' * (count != 1)} open at {balancer}"
         if not force and self._unheard(names, answers):
             yield f"sessions cannot be counted: {answers.silence}"
 
     def _cut(self, names: Sequence[str], answers: Answers) -> None:
         for name in names:
-            for balancer, state in answers.states.items():
-                if state.sessions(name):
-                    self.balancers.tell(balancer, "cut", name)
+            for balancer in sessions(self.fleet, name, answers.states):
+                self.balancers.tell(balancer, "cut", name)
 
     def _await_serving(self, name: str, only: str | None) -> None:
         began = self.clock()

@@ -31,13 +31,22 @@ def refused(world, name, terms=BY_HAND):
 
 
 def test_a_member_leaves_at_every_balancer_and_its_sessions_end(world):
-    world.sessions = {("lb1", "out1"): 2, ("lb2", "out1"): 1}
+    world.sessions = {("lb1", "out1"): 2}
     leaves(world, "out1")
     assert world.log == ["lb1 drain out1 new disk", "lb2 drain out1 new disk"]
-    assert world.said == [
-        "out1: 2 sessions open at lb1; out1: 1 session open at lb2",
-        "out1: 1 session open at lb1",
-    ]
+    assert world.said == ["out1: 2 sessions open at lb1", "out1: 1 session open at lb1"]
+
+
+def test_sessions_at_a_balancer_that_has_lost_the_addresses_are_no_clients(world):
+    world.sessions, world.endless = {("lb2", "out1"): 3}, {"out1"}
+    leaves(world, "out1")
+    assert world.said == []
+
+
+def test_while_nobody_holds_the_addresses_all_sessions_count(world):
+    world.holder, world.sessions = None, {("lb1", "out1"): 1, ("lb2", "out1"): 1}
+    leaves(world, "out1", Terms("new disk", force=True))
+    assert world.said == ["out1: 1 session open at lb1; out1: 1 session open at lb2"]
 
 
 def test_a_member_that_left_leaves_again_with_another_reason_but_not_for_a_run(world):
@@ -54,16 +63,16 @@ def test_a_machine_behind_no_balancer_is_left_alone(world):
 
 
 def test_sessions_that_do_not_end_leave_it_drained_and_are_counted(world):
-    world.sessions, world.endless = {("lb2", "out1"): 3}, {"out1"}
+    world.sessions, world.endless = {("lb1", "out1"): 3}, {"out1"}
     said = refused(world, "out1", Terms("new disk", wait=5))
-    assert said.startswith("after 5 s: out1: 3 sessions open at lb2. New sessions go elsewhere")
+    assert said.startswith("after 5 s: out1: 3 sessions open at lb1. New sessions go elsewhere")
     assert all("out1" in drained for drained in world.drained.values())
 
 
 def test_sessions_that_do_not_end_are_cut_on_request_and_not_before_their_time(world):
-    world.sessions, world.endless = {("lb2", "out1"): 3}, {"out1"}
+    world.sessions, world.endless = {("lb1", "out1"): 3}, {"out1"}
     leaves(world, "out1", Terms("new disk", wait=5, cut=True))
-    assert world.log[-1] == "lb2 cut out1"
+    assert world.log[-1] == "lb1 cut out1"
     assert world.now >= 5
 
 
