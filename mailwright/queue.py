@@ -19,14 +19,13 @@ from mailwright.converge.shell import script
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Unit
+from mailwright.model.pools import HAND_OVER_PORT
 from mailwright.model.role import Result
 from mailwright.model.site import MachinePlan
 from mailwright.observe.places import sibling
 from mailwright.verify.gather import Run
 from mailwright.zones import SENDS
 
-HAND_OVER_PORT = 10026
-"""Where a sending machine relays, for machines of the fleet only, what was signed already."""
 AGES = ((300, "under 5 min"), (3600, "under 1 h"), (86_400, "under 1 d"))
 """Upper ends in seconds; older ones have no end."""
 OLDER = "older"

@@ -15,6 +15,8 @@ PROXY_OFFSET = 10000
 """A member takes what balancers pass on (PROXY protocol, version 2) on the pool's port plus this."""
 HEALTH_PORT = 10024
 """Where a member's Postfix answers the balancers' health checks, behind the PROXY protocol as well."""
+HAND_OVER_PORT = 10026
+"""Where a sending machine takes the queue of another one: mail that is accepted and signed already."""
 
 
 class Pool(Model):

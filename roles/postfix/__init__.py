@@ -25,12 +25,12 @@ from mailwright.model.needs import (
     Unit,
     User,
 )
-from mailwright.model.pools import HEALTH_PORT
+from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.render import render
 from roles.postfix import behaviour, behind
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
-from roles.postfix.membership import HANDOVER_PORT, HEALTH_LOG, ROTATION, Membership
+from roles.postfix.membership import HEALTH_LOG, ROTATION, Membership
 
 HOME = "/etc/postfix"
 MAIL = "/srv/mail"
@@ -168,7 +168,7 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
             "postfix/master.cf.j2",
             health_port=HEALTH_PORT,
             health_log=HEALTH_LOG,
-            handover_port=HANDOVER_PORT,
+            handover_port=HAND_OVER_PORT,
             **common,
         ),
         "aliases": render("postfix/aliases.j2", forwarded=FORWARDED, owner=ctx.fleet.owner.postmaster),

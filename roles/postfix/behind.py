@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable
 
 from mailwright.model.fleet import Machine
-from mailwright.model.pools import HEALTH_PORT, MAIL
+from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT, MAIL
 from mailwright.model.role import Check, Result
 from roles.postfix.behaviour import TALK, dialogue, say
-from roles.postfix.membership import HANDOVER_PORT, HEALTH_LOG, Membership
+from roles.postfix.membership import HEALTH_LOG, Membership
 
 # The PROXY protocol's first version is a line of text, and Postfix takes either.
 # https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt
@@ -77,5 +77,5 @@ def _closed_to_ourselves() -> Check:
         return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
 
     words = say("EHLO localhost", "MAIL FROM:<>", "RCPT TO:<stranger@example.net>", "QUIT")
-    command = TALK.format(port=HANDOVER_PORT, opening="", words=words)
+    command = TALK.format(port=HAND_OVER_PORT, opening="", words=words)
     return Check("a queue is taken from other machines only", command, judge, "mailwright apply")

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Port
-from mailwright.model.pools import HEALTH_PORT, MAIL, proxy_port
+from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT, MAIL, proxy_port
 
-HANDOVER_PORT = 10026
-"""Where a machine takes the queue of another that leaves: mail that is accepted and signed already."""
 HEALTH_LOG = "/var/log/postfix-health.log"
 """What the health checks' smtpd has to say; below /var, where postlogd(8) may write."""
 ROTATION = "/etc/logrotate.d/mailwright-postfix-health"
@@ -55,7 +53,7 @@ class Membership:
         peers = tuple(machine.name for machine in self.peers)
         return (
             *(Port(number, "tcp", self.balancers, reason) for number, reason in opened),
-            *((Port(HANDOVER_PORT, "tcp", peers, "the queue of a machine that leaves"),) if peers else ()),
+            *((Port(HAND_OVER_PORT, "tcp", peers, "the queue of a machine that leaves"),) if peers else ()),
         )
 
     def check_inbound(self, machine: Machine, *, inbound: bool) -> None:

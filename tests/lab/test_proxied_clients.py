@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from mailwright.lab.shell import wait_until
-from mailwright.model.pools import HEALTH_PORT, proxy_port
-from roles.postfix.membership import HANDOVER_PORT
+from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT, proxy_port
 from tests.lab.mailing import auth_plain, refusal, talk, transaction
 
 WAYS = [(port, family) for port in (25, 587, 465) for family in (4, 6)]
 TLS = {25: None, 587: "starttls", 465: "wrapped"}
-GUARDED = (HEALTH_PORT, proxy_port(25), HANDOVER_PORT, proxy_port(465), proxy_port(587))
+GUARDED = (HEALTH_PORT, proxy_port(25), HAND_OVER_PORT, proxy_port(465), proxy_port(587))
 EHLO = "EHLO client.outside.example\r\n"
 KEPT = "orders@parcelnote.example"
 
@@ -204,11 +203,11 @@ def test_who_is_not_meant_gets_no_connection(lab, site, evidence):
                 if source in site.fleet.balancers_of(machine.name):
                     expected |= {(address, port) for port in behind | {HEALTH_PORT}}
                 if source in {m.name for m in targets} - {machine.name}:
-                    expected.add((address, HANDOVER_PORT))
+                    expected.add((address, HAND_OVER_PORT))
                 if source == machine.name:
                     # The firewall does not stand between a machine and itself; what answers there is
                     # another test's question.
-                    expected |= {(address, port) for port in behind | {HEALTH_PORT, HANDOVER_PORT}}
+                    expected |= {(address, port) for port in behind | {HEALTH_PORT, HAND_OVER_PORT}}
         assert seen == expected, source
         evidence(f"{source} reaches {len(seen)} of {len(places)}")
 
