@@ -11,24 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
-from ruamel.yaml import YAML
-from ruamel.yaml.events import AliasEvent
-from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, ScalarNode, SequenceNode
-
-from mailwright.model.document import quote
+from mailwright.growth.places import LISTS, Edit, Tree
 from mailwright.model.errors import FleetError
 from mailwright.model.yamlfile import parse
-
-LISTS = (
-    "mx",
-    "members",
-    "served_by",
-    *(f"{p}{s}" for p in ("submission", "imap", "pop3") for s in ("", "s")),
-)
-"""Keys of lists that name machines, below `domains` and `pools`."""
-
-Edit = tuple[int, int, str]
-"""The octets from one place to another, and what stands there instead."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +35,7 @@ def with_machine(text: str, like: str, new: NewMachine) -> str:
     Raises:
         FleetError: there is no such machine, or its lines are of a form that is not understood.
     """
-    tree = _Tree.of(text)
+    tree = Tree.of(text)
     first, last = tree.lines_of(like)
     if tree.has(like, "ssh", "address"):
         raise FleetError([f"{like} has an ssh.address of its own; add the new machine by hand"])
@@ -88,7 +73,7 @@ def without_machine(text: str, name: str) -> str:
     Raises:
         FleetError: there is no such machine, or its lines are of a form that is not understood.
     """
-    tree = _Tree.of(text)
+    tree = Tree.of(text)
     edits = [*tree.entries(name), *tree.machine(name)]
     return _checked(text, _edited(text, edits), lambda data: _expect_less(data, name))
 
@@ -107,156 +92,6 @@ def _scalar(value: str) -> str:
 def _without_remark(line: str) -> str:
     """What is remarked about one machine need not hold for another."""
     return line if '"' in line or "'" in line else re.sub(r"\s+#.*$", "", line.rstrip("\n")) + "\n"
-
-
-class _Tree:
-    """A fleet file's text with the places of its values."""
-
-    def __init__(self, text: str, root: MappingNode, aliases: list[tuple[str, int, int]]) -> None:
-        self.text = text
-        self.lines = text.splitlines(keepends=True)
-        self._root = root
-        self._aliases = aliases
-        starts = [0]
-        for line in self.lines:
-            starts.append(starts[-1] + len(line))
-        self._starts = starts
-
-    @classmethod
-    def of(cls, text: str) -> _Tree:
-        root = YAML(typ="safe", pure=True).compose(text)
-        if not isinstance(root, MappingNode):
-            raise FleetError(["the fleet file has no machines"])
-        events = YAML(typ="safe", pure=True).parse(text)
-        aliases = [
-            (str(e.anchor), e.start_mark.index, e.end_mark.index) for e in events if isinstance(e, AliasEvent)
-        ]
-        return cls(text, root, aliases)
-
-    def has(self, name: str, *keys: str) -> bool:
-        """Whether a machine says something under these keys."""
-        node: Node | None = self._machine(name)
-        for key in keys:
-            node = _value(node, key)
-        return node is not None
-
-    def lines_of(self, name: str) -> tuple[int, int]:
-        """The lines of a machine's entry, from the first to the one after the last."""
-        node = self._machine(name)
-        return node.start_mark.line, self._last_line(node) + 1
-
-    def _machine(self, name: str) -> Node:
-        machines = _value(self._root, "machines")
-        if not isinstance(machines, SequenceNode) or machines.flow_style:
-            raise FleetError(["`machines` is no list of `- name: ...` entries; edit the fleet file by hand"])
-        node = next((n for n in machines.value if _text(_value(n, "name")) == name), None)
-        if node is None:
-            raise FleetError([f"the fleet has no machine {quote(name)}"])
-        return cast("Node", node)
-
-    def _last_line(self, node: Node) -> int:
-        """The line on which its last value ends: a block's own end mark is where the next thing begins."""
-        if not isinstance(node, CollectionNode) or node.flow_style or not node.value:
-            return int(node.end_mark.line)
-        last = node.value[-1]
-        parts = [last] if isinstance(node, SequenceNode) else list(last)
-        ends = [self._last_line(part) for part in parts if part.start_mark.line >= node.start_mark.line]
-        after = [self._line_at(end) for _, start, end in self._aliases if self._within(start, node)]
-        return max([*ends, *after])
-
-    def _within(self, index: int, node: Node) -> bool:
-        return bool(node.start_mark.index <= index < node.end_mark.index)
-
-    def _line_at(self, index: int) -> int:
-        return self.text.count("\n", 0, index)
-
-    def machine(self, name: str) -> Iterator[Edit]:
-        """The edits that take a machine's entry out, and give its anchors to others."""
-        first, last = self.lines_of(name)
-        start, end = self._starts[first], self._starts[last]
-        yield start, end, ""
-        for anchor, node in _anchors(self._root):
-            if not start <= node.start_mark.index < end:
-                continue
-            users = [(s, e) for a, s, e in self._aliases if a == anchor and not start <= s < end]
-            if users:
-                yield (*users[0], self._anchored(node))
-
-    def _anchored(self, node: Node) -> str:
-        """What an anchor stands for, the anchor in front of it."""
-        if not isinstance(node, CollectionNode) or node.flow_style:
-            return self.text[node.start_mark.index : node.end_mark.index]
-        return self.text[node.start_mark.index : self._starts[self._last_line(node) + 1]].rstrip("\n")
-
-    def below(self, line: int, text: str) -> Edit:
-        """The edit that puts lines in front of a line."""
-        return self._starts[line], self._starts[line], text
-
-    def entries(self, name: str) -> Iterator[Edit]:
-        """The edits that take a name out of the lists that have others."""
-        for node, i in self._named(name):
-            item, more = node.value[i], node.value[i + 1 :]
-            if len(node.value) == 1:
-                continue
-            if not node.flow_style:
-                line = item.start_mark.line
-                yield self._starts[line], self._starts[line + 1], ""
-            elif more:
-                yield item.start_mark.index, more[0].start_mark.index, ""
-            else:
-                yield node.value[i - 1].end_mark.index, item.end_mark.index, ""
-
-    def doubled(self, name: str, new: str) -> Iterator[Edit]:
-        """The edits that put a new name behind another one in every list."""
-        for node, i in self._named(name):
-            item = node.value[i]
-            if node.flow_style:
-                yield item.end_mark.index, item.end_mark.index, f", {new}"
-            else:
-                yield self.below(item.start_mark.line + 1, f"{' ' * (item.start_mark.column - 2)}- {new}\n")
-
-    def _named(self, name: str) -> Iterator[tuple[SequenceNode, int]]:
-        """Each list that holds a name, and where in it."""
-        lists = [node for s in ("domains", "pools") for node in _sequences(_value(self._root, s))]
-        for node in {id(node): node for node in lists}.values():  # what an alias repeats is one list
-            yield from ((node, i) for i, item in enumerate(node.value) if _text(item) == name)
-
-
-def _sequences(node: Node | None) -> Iterator[SequenceNode]:
-    """The lists that name machines, anywhere below a node."""
-    for part in node.value if isinstance(node, SequenceNode) else ():
-        yield from _sequences(part)
-        for key, value in part.value if isinstance(part, MappingNode) else ():
-            if _text(key) in LISTS and isinstance(value, SequenceNode):
-                yield value
-            elif isinstance(value, MappingNode):
-                yield from _sequences(SequenceNode("", [value]))
-
-
-def _anchors(root: Node) -> Iterator[tuple[str, Node]]:
-    """Every anchor with its value, once: in the tree an alias is the very value it stands for."""
-    seen: set[int] = set()
-    waiting = [root]
-    while waiting:
-        node = waiting.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if node.anchor:
-            yield str(node.anchor), node
-        if isinstance(node, MappingNode):
-            waiting += [part for pair in node.value for part in pair]
-        elif isinstance(node, SequenceNode):
-            waiting += node.value
-
-
-def _value(node: Node | None, key: str) -> Node | None:
-    pairs = node.value if isinstance(node, MappingNode) else ()
-    return next((value for name, value in pairs if _text(name) == key), None)
-
-
-def _text(node: Node | None) -> str | None:
-    return str(node.value) if isinstance(node, ScalarNode) else None
 
 
 # --- what an edit must come to
