@@ -39,6 +39,11 @@ class Tree:
 
     @classmethod
     def of(cls, text: str) -> Tree:
+        """The places in a text that is YAML.
+
+        Raises:
+            FleetError: it holds no machines.
+        """
         root = YAML(typ="safe", pure=True).compose(text)
         if not isinstance(root, MappingNode):
             raise FleetError(["the fleet file has no machines"])
