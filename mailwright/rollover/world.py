@@ -94,6 +94,7 @@ class RealEffects:
             given = [variable(name) for name in names if self.vault.environ.get(variable(name))]
             if given:
                 raise SecretError(f"{given[0]} is in the environment; a roll-over works on the secrets file")
+            self._refuse_same(names[0], names[2])
             if not subject.provided:
                 continue
             demanded = subject.holders[0].certificate.demanded(pair)
@@ -105,6 +106,11 @@ class RealEffects:
             found = faults(chain, key, subject.names, datetime.fromtimestamp(self.clock(), UTC), demanded)
             if found:
                 raise SecretError(f"secrets {names[3]} and {names[2]}: {'; '.join(found)}")
+
+    def _refuse_same(self, used: str, coming: str) -> None:
+        with suppress(MissingSecretError):
+            if self.site.secrets.get(used) == self.site.secrets.get(coming):
+                raise SecretError(f"the secret {coming} is the key in use; it must be another")
 
     def make_next(self) -> None:
         """As in `Effects`."""
