@@ -18,6 +18,7 @@ retired stands in a file that keepalived tracks. Exit status: 0 done, 1 not, wit
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import os
 import socket
@@ -84,10 +85,8 @@ def ask(command: str, patience: float = 5.0) -> str:
 
 
 def table(answer: str) -> list[dict[str, str]]:
-    """The rows of "show stat": CSV whose values hold no commas, but for the last check's words."""
-    head, *rows = answer.removeprefix("# ").splitlines()
-    names = head.split(",")
-    return [dict(zip(names, row.split(","), strict=False)) for row in rows if row]
+    """The rows of "show stat" (CSV) by their columns."""
+    return list(csv.DictReader(answer.removeprefix("# ").splitlines()))
 
 
 def servers() -> list[dict[str, str]]:
