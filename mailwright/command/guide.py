@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Annotated
 import typer
 
 from mailwright.command.console import note, problem, say
-from mailwright.model import names
-from mailwright.model.base import seconds
+from mailwright.command.leaving import terms
 from mailwright.model.document import display
 from mailwright.model.errors import MailwrightError
 
@@ -109,11 +107,9 @@ def read_text(file: Path) -> str:
 
 
 def patience(wait: str) -> float:
-    """How long to wait, in seconds.
+    """What `--wait` says, in seconds.
 
     Raises:
         MailwrightError: it is no duration.
     """
-    if not re.match(names.DURATION, wait):
-        raise MailwrightError(f"--wait {wait}: no duration; for example 90s, 5m or 1h")
-    return float(seconds(wait))
+    return terms("", wait, cut=False, force=False).wait

@@ -80,10 +80,10 @@ def remove(
     Exit status: 0 it is out, 1 a step failed; the rest was not begun.
     """
     growing = Growing(inventory, machine, Operator(yes=yes))
-    leaving = Leaving(growing, queue, peer, patience(wait), at_once=at_once)
+    leaving = Leaving(growing, queue, peer, patience(wait), at_once=at_once, lost=lost)
     site = growing.site
     if any(m.name == machine for m in site.fleet.machines):
-        todo = [*leaving.before(site, lost=lost), *leaving.after()]
+        todo = [*leaving.before(site), *leaving.after()]
     else:
         note(f"{machine} is not in the fleet file: what is left to do is with the others and in the DNS")
         todo = leaving.after()
@@ -99,9 +99,11 @@ class Leaving:
     peer: str | None = None
     wait: float = 600.0
     at_once: bool = False
+    lost: bool = False
+    """It does not answer and never will."""
     pause: Callable[[float], None] = time.sleep
 
-    def before(self, site: Site, *, lost: bool) -> list[Step]:
+    def before(self, site: Site) -> list[Step]:
         """While the fleet file has it: what makes it superfluous."""
         name, machine = self.growing.name, self.growing.machine(site)
         serves = [
@@ -110,11 +112,11 @@ class Leaving:
             Step(f"the queue of {name} is empty: {_FATES[self.queue]}", self.empty),
             Step(f"stop Postfix on {name}, for good", self.stop),
         ]
-        if lost:
+        if self.lost:
             serves = serves[:1]
         return [
             Step(f"the fleet can do without {name}", self.dispensable),
-            *([] if lost else [Step(f"{name} answers on SSH", self.growing.see)]),
+            *([] if self.lost else [Step(f"{name} answers on SSH", self.growing.see)]),
             *(serves if SENDS in machine.roles else []),
             Step(f"what stays on {name}", self.remains),
             Step(f"take {name} out of the fleet file", self.take_out),
@@ -165,6 +167,8 @@ class Leaving:
     def _wait_for_resolvers(self, site: Site, *, published: bool) -> str:
         """Until no resolver can hold the old set any more. When it was published is not written anywhere."""
         ttl = site.fleet.dns.ttl
+        if self.lost:
+            return "nobody is served there anyway"
         if not published and self._mta(site).closed:
             return "waited for that before"
         note(f"     waiting {ttl} s, which resolvers may keep the old addresses for")

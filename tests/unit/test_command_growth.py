@@ -91,7 +91,7 @@ def test_a_machine_without_mail_has_no_queue_to_wait_for(inventory):
     text = inventory.read_text().replace("  - name: mx1\n", EXTRA + "  - name: mx1\n")
     inventory.write_text(text)
     leaving = Leaving(growing(inventory, "web1"))
-    titles = " / ".join(step.title for step in leaving.before(leaving.growing.site, lost=False))
+    titles = " / ".join(step.title for step in leaving.before(leaving.growing.site))
     assert "queue" not in titles
     assert "fleet file" in titles
 
