@@ -116,6 +116,22 @@ class Balancers:
             raise DrainError(f"{name}: {_said(result)}")
         return result.stdout.strip()
 
+    def tell_each(self, names: Iterable[str], *words: str) -> None:
+        """Have several balancers do the same at the same time; each does it, whatever becomes of the others.
+
+        Raises:
+            DrainError: one or more could not, or do not answer.
+        """
+        names = list(names)
+        with ThreadPoolExecutor(max(1, len(names)), "balancers") as pool:
+            futures = [pool.submit(self.tell, name, *words) for name in names]
+        errors = [error for future in futures if (error := future.exception())]
+        for error in errors:
+            if not isinstance(error, DrainError):
+                raise error
+        if errors:
+            raise DrainError("; ".join(map(str, errors)))
+
     def _state(self, name: str) -> State:
         result = self._run(name, ("state",))
         if result.status == _NOT_FOUND:

@@ -86,9 +86,12 @@ class Traffic:
         if self.fleet.balanced_by(name):
             return self.addresses.join(name, only=only)
         answers = self._in_front([name])
-        for balancer, state in answers.states.items():
-            if any(place.drained and only in (None, place.why) for place in state.of(name)):
-                self.balancers.tell(balancer, "undrain", name)
+        drained = [
+            balancer
+            for balancer, state in answers.states.items()
+            if any(place.drained and only in (None, place.why) for place in state.of(name))
+        ]
+        self.balancers.tell_each(drained, "undrain", name)
         if answers.silent:
             raise DrainError(f"{name}: back at all balancers but those that are silent: {answers.silence}")
         return self._await_serving(name, only)
@@ -127,13 +130,14 @@ class Traffic:
                 )
 
     def _drain(self, name: str, answers: Answers, terms: Terms) -> None:
-        for balancer, state in answers.states.items():
-            if not state.of(name):
-                continue  # what it has never heard of it sends nobody to
-            # Somebody's own reason stands over a run's, which would take the machine back in the end; and to
-            # say it again says that it is not forgotten.
-            if not state.drained(name) or terms.why != ROLLING:
-                self.balancers.tell(balancer, "drain", name, terms.why)
+        # What a balancer has never heard of it sends nobody to. Somebody's own reason stands over a run's,
+        # which would take the machine back in the end; and to say it again says that it is not forgotten.
+        due = [
+            balancer
+            for balancer, state in answers.states.items()
+            if state.of(name) and (terms.why != ROLLING or not state.drained(name))
+        ]
+        self.balancers.tell_each(due, "drain", name, terms.why)
 
     def _wait(self, names: Sequence[str], terms: Terms) -> None:
         """Until no balancer has a session left at these machines."""
@@ -166,8 +170,7 @@ class Traffic:
 
     def _cut(self, names: Sequence[str], answers: Answers) -> None:
         for name in names:
-            for balancer in sessions(self.fleet, name, answers.states):
-                self.balancers.tell(balancer, "cut", name)
+            self.balancers.tell_each(sessions(self.fleet, name, answers.states), "cut", name)
 
     def _await_serving(self, name: str, only: str | None) -> None:
         began = self.clock()
