@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 import secrets as random
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from mailwright.model.providers import Cloudflare, DnsProvider, Rfc2136, Route53
 from mailwright.zones import zone_providers
 
 ROLE = "certificates"
+_LETS_ENCRYPT = re.compile(r"https://[a-z0-9-]+\.api\.letsencrypt\.org/.*")
+_CAA_NAME = "letsencrypt.org."
+"""https://letsencrypt.org/docs/caa/"""
 
 
 @dataclass(frozen=True)
@@ -41,10 +45,7 @@ def provider_of(fleet: Fleet, machine: Machine, chosen: str | None = None) -> Dn
         what = (
             f"the fleet has no provider {name}" if name else f"nobody holds the zone of {machine.fqdn.bare}"
         )
-        raise NeedsError(
-            f"{machine.name}: certificates: {what}: set `provider`, or"
-            " `challenge: http-01`"
-        )
+        raise NeedsError(f"{machine.name}: certificates: {what}: set `provider`, or `challenge: http-01`")
     provider = fleet.providers[name]
     if not isinstance(provider, Rfc2136 | Cloudflare | Route53):
         raise NeedsError(
@@ -78,6 +79,22 @@ def provers(fleet: Fleet) -> Iterator[Prover]:
         said = machine.roles.get(ROLE, {})
         if said.get("mode") == "acme" and said.get("challenge", "dns-01") == "dns-01":
             yield prover(fleet, machine, provider_of(fleet, machine, said.get("provider")))
+
+
+def issued(fleet: Fleet) -> dict[str, tuple[str, str]]:
+    """Each name that Let's Encrypt is to issue for, what CAA records call it, and how the name is proved.
+
+    How other authorities call themselves their directory does not say.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    if not _LETS_ENCRYPT.fullmatch(fleet.acme.directory):
+        return found
+    for machine in fleet.machines:
+        said = machine.roles.get(ROLE, {})
+        if said.get("mode") == "acme":
+            method = (_CAA_NAME, said.get("challenge", "dns-01"))
+            found |= dict.fromkeys(names_of(fleet, machine), method)
+    return found
 
 
 def tsig_secret() -> str:

@@ -9,6 +9,7 @@ from maildns.judging.lint import Context, Finding, lint
 from maildns.names import longest_zone
 from maildns.planning.plan import applied, plan_zone
 from maildns.records import RRset
+from mailwright.acme import issued
 from mailwright.dnsplan import as_dns_error
 from mailwright.includes import as_written, with_includes
 from mailwright.model.fleet import Fleet
@@ -68,6 +69,7 @@ def _context(fleet: Fleet, today: date, wanted: Iterable[RRset], world: World | 
         selectors=frozenset(r.name for r in wanted if "_domainkey" in r.name.split(".")),
         ours=frozenset(r.key for r in wanted),
         lookup=world.spf_lookup if world else None,
+        issued=issued(fleet),
     )
 
 

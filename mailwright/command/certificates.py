@@ -15,6 +15,7 @@ from rich.console import Console
 from mailwright.certificate import NEXT_KEY, new_key
 from mailwright.certificate import request as signing_request
 from mailwright.command.alone import alone
+from mailwright.command.certificates_acl import acl
 from mailwright.command.certificates_report import Report, reports
 from mailwright.command.console import AsJson, Limit, commands, note, say
 from mailwright.command.hosts import converge
@@ -32,6 +33,7 @@ from mailwright.rollover.subject import Subject, pinned
 from mailwright.rollover.world import RealEffects
 
 app = commands("Show certificates, and exchange keys that TLSA records pin.")
+app.command()(acl)
 
 UNKNOWN = 3
 """Exit status where nothing is wrong, but not everything is known."""

@@ -34,6 +34,7 @@ Table = Mapping[tuple[str, str], tuple[str, ...]]
 SOUND: Table = {
     (ORG, "MX"): ("10 mail.example.org.",),
     (ORG, "TXT"): ("v=spf1 ip4:192.0.2.10 include:spf.example.net -all", "site-verification=1"),
+    (ORG, "CAA"): ('0 issue "letsencrypt.org"',),
     ("mail.example.org.", "A"): ("192.0.2.10",),
     ("mail.example.org.", "TXT"): ("v=spf1 a -all",),
     (DMARC, "TXT"): ("v=DMARC1; p=reject; rua=mailto:dmarc@example.org",),
@@ -51,6 +52,7 @@ CONTEXT = Context(
     enforcing=frozenset({ORG}),
     selectors=frozenset({SELECTOR, "old._domainkey.example.org."}),
     lookup=StaticLookup(WORLD),
+    issued={"mail.example.org.": ("letsencrypt.org.", "dns-01")},
 )
 
 
@@ -105,6 +107,9 @@ BROKEN: list[tuple[str, str, Mapping[tuple[str, str], tuple[str, ...] | None]]] 
     ("dkim-idle", SELECTOR.replace("s1", "s2"), {("s2._domainkey.example.org.", "TXT"): (SOUND_KEY,)}),
     ("null-mx-sender", ORG, {(ORG, "MX"): ("0 .",)}),
     ("sts-reports", ORG, {("_smtp._tls.example.org.", "TXT"): None}),
+    ("caa-issuer", ORG, {(ORG, "CAA"): ('0 issue ";"',)}),
+    ("caa-issuer", ORG, {(ORG, "CAA"): ('0 issue "letsencrypt.org; validationmethods=http-01"',)}),
+    ("caa-issuer", "mail.example.org.", {("mail.example.org.", "CAA"): ('0 issue "ca.example.net"',)}),
 ]  # fmt: skip
 
 

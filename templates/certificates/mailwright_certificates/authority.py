@@ -88,7 +88,7 @@ def _waiting(wanted: Wanted, pair: Pair, folder: Path) -> bool:
 def _ask(wanted: Wanted, folder: Path, lock: int) -> None:
     """Run certbot; once more with a new account if the authority has forgotten ours."""
     said = _certbot(wanted, folder, lock)
-    if said is not None and "accountDoesNotExist" in said:
+    if said is not None and "error:accountDoesNotExist" in _log(wanted):
         server = urlsplit(wanted.directory)
         shutil.rmtree(
             wanted.home / "config" / "accounts" / f"{server.netloc}{server.path}", ignore_errors=True
@@ -96,6 +96,14 @@ def _ask(wanted: Wanted, folder: Path, lock: int) -> None:
         said = _certbot(wanted, folder, lock)
     if said is not None:
         raise RefusedError(reason(said))
+
+
+def _log(wanted: Wanted) -> str:
+    """The log of certbot's last run: what it prints leaves the kind of a problem out (RFC 8555 6.7)."""
+    try:
+        return (wanted.home / "logs" / "letsencrypt.log").read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def _certbot(wanted: Wanted, folder: Path, lock: int) -> str | None:

@@ -94,7 +94,10 @@ def verified(chain: bytes) -> None:
             below, above = Path(folder, "below"), Path(folder, "above")
             below.write_bytes(lower)
             above.write_bytes(upper)
-            openssl("verify", "-partial_chain", "-no-CApath", "-no-CAstore", "-CAfile", above, below)
+            try:
+                openssl("verify", "-partial_chain", "-no-CApath", "-no-CAstore", "-CAfile", above, below)
+            except UnfitError:
+                raise UnfitError("a certificate of the chain was not issued by the next one") from None
 
 
 def make_key(file: Path, algorithm: str) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 
+from maildns.errors import RecordError
 from maildns.judging.lint.rule import Found, Rule, Severity
 from maildns.judging.lint.view import View
+from maildns.policy.caa import parse_caa
 from maildns.policy.hosts import NULL_MX
 
 SHORTEST, LONGEST = 300, 86_400
@@ -30,6 +33,32 @@ def _no_tls_reports(view: View) -> Found:
             )
 
 
+def _caa(view: View) -> Found:
+    refused: dict[tuple[str, str], list[str]] = {}
+    for name, (authority, method) in sorted(view.context.issued.items()):
+        holder = _caa_holder(view, name)
+        if holder and not _may_issue(view.values(holder, "CAA"), authority, method):
+            refused.setdefault((holder, f"{authority.removesuffix('.')} by {method}"), []).append(name)
+    for (holder, what), names in refused.items():
+        shown = ", ".join(name.removesuffix(".") for name in names)
+        yield holder, f"its CAA records do not let {what} issue for {shown}; add it to caa.issuers"
+
+
+def _caa_holder(view: View, name: str) -> str | None:
+    """The nearest name at or above with CAA records: those alone count (RFC 8659 section 3)."""
+    while name and not view.values(name, "CAA"):
+        name = name.partition(".")[2]
+    return name or None
+
+
+def _may_issue(values: tuple[str, ...], authority: str, method: str) -> bool:
+    with contextlib.suppress(RecordError):
+        for issuer in parse_caa(values).issuers:
+            if issuer.name == authority and method in (issuer.validationmethods or (method,)):
+                return True
+    return False
+
+
 def _ttl(view: View) -> Found:
     ours = view.context.ours
     odd = [r for r in view.rrsets if not SHORTEST <= r.ttl <= LONGEST and (ours is None or r.key in ours)]
@@ -42,5 +71,6 @@ def _ttl(view: View) -> Found:
 RULES = (
     Rule("null-mx-sender", Severity.ERROR, _null_mx),
     Rule("sts-reports", Severity.WARNING, _no_tls_reports),
+    Rule("caa-issuer", Severity.WARNING, _caa),
     Rule("ttl", Severity.WARNING, _ttl),
 )

@@ -34,6 +34,9 @@ class Context:
     """The sets whose TTL is ours to choose; `None` for all."""
     lookup: Lookup | None = None
     """DNS beyond the records at hand; `None` where nobody may be asked."""
+    issued: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Host name to the authority that is to issue for it, as CAA records call it, and the method by which
+    the name is proved (RFC 8657 section 4)."""
 
 
 class View:
