@@ -1,4 +1,4 @@
-"""One command at a time that moves a fleet's DKIM keys on, or hands them to hosts."""
+"""One command at a time that exchanges a fleet's keys, or hands them to hosts."""
 
 from __future__ import annotations
 
@@ -21,6 +21,6 @@ def alone(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            what = "another `mailwright dkim` or `apply` is at work on this fleet"
+            what = "another `mailwright apply`, `dkim` or `certificates` is at work on this fleet"
             raise MailwrightError(f"{file}: {what}; run this again") from None
         yield
