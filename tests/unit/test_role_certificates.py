@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from cryptography.x509.oid import NameOID
 
+from mailwright.acme import bind, knot, provers, route53_policy
+from mailwright.acme import prover as make_prover
+from mailwright.model.acme import LETS_ENCRYPT
 from mailwright.model.errors import NeedsError, SecretError
-from mailwright.model.needs import Certificate, Needs
+from mailwright.model.fleet import Fleet
+from mailwright.model.load import load_fleet
+from mailwright.model.needs import Certificate, Needs, Unit
+from mailwright.model.providers import Rfc2136
+from mailwright.model.role import Result, Role, Settings
+from mailwright.model.secrets_store import required
 from roles import certificates
+from roles.certificates import acme
 
 MAIL = Certificate("mail", ("m1.brightpost.example.", "smtp.brightpost.example."), "mail")
 NAMES = [name.removesuffix(".") for name in MAIL.names]
@@ -187,3 +204,166 @@ def test_an_rsa_pair_lies_beside_the_ecdsa_one_and_holds_an_rsa_key(made, plan_o
     settings = {"certificates": {"mode": "provided"}}
     with pytest.raises(SecretError, match="rsa-privkey: the key is no RSA key"):
         plan_of(certificates.ROLE, needs=Needs(certificates=(both,)), settings=settings, secrets=secrets)
+
+
+ACME = {"certificates": {"mode": "acme"}}
+SERVER = {"type": "rfc2136", "server": "203.0.113.53", "key_name": "fleet.", "key": "tsig/fleet"}
+DOMAIN = {"name": "brightpost.example", "provider": "main"}
+POOL = {"name": "outgoing", "service": "smtp.brightpost.example", "members": ["m1"]}
+FLEET = {"providers": {"main": SERVER}, "domains": [DOMAIN], "pools": [POOL]}
+PROOF = {"acme/m1/tsig": "c2VjcmV0"}
+
+
+@pytest.fixture
+def acme_plan(plan_of):
+    """Returns a function: more of the fleet file to the plan of a machine that asks an authority."""
+
+    def plan(certificate=MAIL, settings=None, secrets=PROOF, **fleet):
+        unit = Unit(
+            "postfix.service", reads=(f"{certificate.directory}/fullchain.pem",), reload=True, check="true"
+        )
+        return plan_of(
+            certificates.ROLE,
+            needs=Needs(certificates=(certificate,), units=(unit,)),
+            settings={"certificates": {"mode": "acme", **(settings or {})}},
+            secrets=secrets,
+            **(FLEET | fleet),
+        )
+
+    return plan
+
+
+def file_of(plan, path):
+    return next(f for f in plan.merged.files if f.path == path)
+
+
+def test_a_machine_asks_with_the_one_plugin_and_a_credential_of_its_own(acme_plan):
+    plan = acme_plan()
+    assert {p.name for p in plan.merged.packages} >= {"certbot", "python3-certbot-dns-rfc2136"}
+    credentials = file_of(plan, "/etc/mailwright/acme/credentials")
+    assert (credentials.owner, credentials.mode, credentials.secret) == ("root", 0o600, True)
+    assert "dns_rfc2136_name = acme-m1." in credentials.content.decode()
+    wanted = json.loads(file_of(plan, acme.CONFIG).content)
+    (asked,) = wanted["certificates"]
+    assert asked["names"] == NAMES
+    assert asked["units"] == [{"name": "postfix.service", "reload": True, "check": "true"}]
+    assert wanted["directory"] == LETS_ENCRYPT
+    assert "c2VjcmV0" not in file_of(plan, acme.CONFIG).content.decode()
+    assert "mailwright-certificates.timer" in {u.name for u in plan.merged.units}
+
+
+def test_a_pinned_certificate_is_asked_for_with_the_key_from_the_secrets(acme_plan, made):
+    key = made()[1]
+    pinned = Certificate("mail", MAIL.names, pinned=(25,))
+    plan = acme_plan(pinned, secrets=PROOF | {"certificate/mail/privkey": key})
+    (asked,) = json.loads(file_of(plan, acme.CONFIG).content)["certificates"]
+    given = file_of(plan, asked["pairs"][0]["given"])
+    assert (given.content.decode(), given.mode, given.secret) == (key, 0o600, True)
+
+
+def test_what_is_secret_can_be_drawn():
+    roles = (certificates.ROLE, Role("mail", Settings, lambda _: None, needs=lambda _: PINNED))
+    fleet = Fleet.model_validate(
+        {
+            "owner": {"name": "x", "postmaster": "x@brightpost.example"},
+            "machines": [
+                {
+                    "name": "m1",
+                    "fqdn": "m1.brightpost.example",
+                    "ipv4": "203.0.113.11",
+                    "roles": ACME | {"mail": {}},
+                }
+            ],
+            **FLEET,
+            "pools": [],
+        }
+    )
+    found = {one.name: one for one in required(fleet, roles)}
+    assert len(base64.b64decode(found["acme/m1/tsig"].make())) == 32
+    assert (
+        load_pem_private_key(found["certificate/mail/privkey"].make().encode(), None).curve.name
+        == "secp256r1"
+    )
+    assert "certificate/mail/fullchain" not in found
+
+
+PINNED = Needs(certificates=(Certificate("mail", MAIL.names, pinned=(25,)),))
+
+
+def test_port_80_proves_what_leads_to_one_machine_only(acme_plan):
+    plan = acme_plan(settings={"challenge": "http-01"}, secrets={}, pools=[])
+    (port,) = [p for p in plan.merged.ports if p.number == 80]
+    assert (port.audience, port.brief) == ("public", True)
+    assert not [f for f in plan.merged.files if f.path.endswith("credentials")]
+    second = {"name": "m2", "fqdn": "m2.brightpost.example", "ipv4": "203.0.113.12", "roles": {}}
+    several = POOL | {"members": ["m1", "m2"]}
+    with pytest.raises(NeedsError, match=r"^m1: smtp\.brightpost\.example leads to several machines.*dns-01"):
+        acme_plan(settings={"challenge": "http-01"}, secrets={}, pools=[several], machines=[second])
+
+
+@pytest.mark.parametrize(
+    ("fleet", "says"),
+    [
+        ({"domains": []}, "nobody holds the zone of m1.brightpost.example"),
+        (
+            {"providers": {"main": {"type": "octodns", "provider": "a.B"}}},
+            "certbot cannot publish proofs at main",
+        ),
+    ],
+)
+def test_a_machine_that_cannot_prove_its_name_is_refused_in_a_line(acme_plan, fleet, says):
+    with pytest.raises(NeedsError, match=says) as refused:
+        acme_plan(**fleet)
+    assert "\n" not in str(refused.value)
+
+
+def test_other_modes_keep_no_credential(plan_of):
+    plan = plan_of(certificates.ROLE, needs=Needs(certificates=(MAIL,)))
+    assert {a.path for a in plan.merged.absent} >= {acme.CONFIG, "/etc/mailwright/acme/credentials"}
+
+
+def test_failures_are_what_the_verification_repeats(acme_plan):
+    plan = acme_plan()
+    (check,) = [c for _, c in plan.checks() if "renewed" in c.name]
+    pair = {"certificate": "mail", "algorithm": "ecdsa", "fault": None, "failure": None}
+    assert check.judge(Result(0, json.dumps([pair]), "")) is None
+    failing = pair | {"failure": "renewal fails since 2026-11-22 08:54 UTC: rate limited"}
+    assert "mail (ecdsa): renewal fails since" in check.judge(Result(0, json.dumps([failing]), ""))
+    assert check.judge(Result(127, "", "not found")) == "not found"
+
+
+def test_the_authority_of_the_lab_is_granted_what_the_command_prints():
+    fleet = load_fleet(Path(__file__).parents[2] / "inventory" / "lab.yaml")
+    for prover in provers(fleet):
+        machine = fleet.machine(prover.machine.name)
+        assert prover == make_prover(fleet, machine, fleet.providers["knot"])
+    assert 'grant "acme-m1."' in bind([make_prover(fleet_of_one(), fleet_of_one().machines[0], SIGNED)])[1]
+
+
+def test_a_key_may_change_the_proofs_of_its_machine_and_no_other_name():
+    (machine,) = fleet_of_one().machines
+    text = knot([make_prover(fleet_of_one(), machine, SIGNED)])
+    lines = [line.strip() for line in text.splitlines()]
+    assert "action: update" in lines
+    assert "update-type: TXT" in lines
+    assert "update-owner-match: equal" in lines
+    names = "_acme-challenge.m1.brightpost.example., _acme-challenge.smtp.brightpost.example."
+    assert f"update-owner-name: [ {names} ]" in lines
+    policy = route53_policy(make_prover(fleet_of_one(), machine, SIGNED))
+    condition = policy["Statement"][1]["Condition"]["ForAllValues:StringEquals"]
+    assert condition["route53:ChangeResourceRecordSetsRecordTypes"] == ["TXT"]
+    assert "_acme-challenge.m1.brightpost.example" in next(iter(condition.values()))
+
+
+SIGNED = Rfc2136.model_validate(SERVER)
+
+
+def fleet_of_one():
+    machine = {
+        "name": "m1",
+        "fqdn": "m1.brightpost.example",
+        "ipv4": "203.0.113.11",
+        "roles": {"postfix": {}},
+    }
+    owner = {"name": "x", "postmaster": "x@brightpost.example"}
+    return Fleet.model_validate({"owner": owner, "machines": [machine], **FLEET})
