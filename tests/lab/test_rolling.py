@@ -1,0 +1,221 @@
+"""A fleet is deployed machine by machine while it serves: killed half-way, and with a change that is bad.
+
+A faithful client hands mail in at the virtual addresses all the while, and the balancers are asked without a
+pause who serves.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from tests.lab.balancing import Balanced
+from tests.lab.deploying import ROOT, command, limits, mailwright
+from tests.lab.load import load
+from tests.lab.variants import machine, tree_with, variant
+
+KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
+SEED = int(os.environ.get("MAILWRIGHT_SEED", random.SystemRandom().randrange(10**6)))
+RATE = 20
+
+
+class Watch(threading.Thread):
+    """Asks the balancers again and again who serves; ends with the block."""
+
+    def __init__(self, pool):
+        super().__init__(daemon=True)
+        self.pool, self.over = pool, threading.Event()
+        self.seen = []
+        """The members that each answering balancer sends clients to, look by look."""
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.join(30)
+
+    def run(self):
+        while not self.over.is_set():
+            self.seen.append([self._serving(state) for state in self.pool.states().values()])
+
+    def _serving(self, state):
+        mine = [s for s in state["servers"] if s["pool"] == self.pool.pool.name]
+        out = {s["member"] for s in mine if s["drained"] or s["status"] != "UP"}
+        return {s["member"] for s in mine} - out
+
+    @property
+    def fewest(self):
+        """The fewest members that served at any look, at the balancer where they were fewest."""
+        assert all(self.seen), "for a moment no balancer answered"
+        return min(len(serving) for look in self.seen for serving in look)
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """The roles as they are now: a run that finds them edited half-way rightly stops."""
+    return repository(tmp_path_factory.mktemp("roles") / "tree")
+
+
+def repository(folder):
+    tree_with(folder, "postfix/main.cf.j2", "")
+    shutil.copytree(ROOT / "tests" / "hosts", folder / "tests" / "hosts")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pool(deployed, site, tree):
+    """The submission pool; in the end as the fleet file says again, its addresses where they were."""
+    balanced = Balanced(deployed, site)
+    balanced.wait_until_whole()
+    first, _ = balanced.holder()
+    yield balanced
+    done = rolling(tree, deployed.plan.file, *names(balanced))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    balanced.give_to(first.name)
+
+
+def names(pool):
+    return [host.name for host in (*pool.balancers, *pool.members)]
+
+
+def command_line(inventory, *machines):
+    return command("mailwright", "apply", "--rolling", "--yes", "--no-dns", inventory, *limits(machines))
+
+
+def environment(tree):
+    return {**os.environ, "NO_COLOR": "1", "PYTHONPATH": f"{tree}:{ROOT / 'dns'}"}
+
+
+def rolling(tree, inventory, *machines):
+    """A rolling deploy of some machines with the roles of a tree, to its end."""
+    done = subprocess.run(
+        command_line(inventory, *machines),
+        cwd=tree,
+        env=environment(tree),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    print(done.stderr)  # noqa: T201 - the story, where a test fails
+    return done
+
+
+def killed(tree, inventory, machines, choose):
+    """Start a rolling deploy and kill it with all it started; returns what it had said last."""
+    process = subprocess.Popen(
+        command_line(inventory, *machines),
+        cwd=tree,
+        env=environment(tree),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    target, moment = choose.randrange(2, 20), choose.uniform(0, 1.5)
+    doing, seen = "", 0
+    for line in process.stderr:
+        doing, seen = line.strip(), seen + 1
+        if seen == target:
+            break
+    time.sleep(moment)  # the random point itself, not a wait for something
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return f"{moment:.2f} s after “{doing}”"
+
+
+@contextmanager
+def under_load(deployed, site, pool, folder, evidence):
+    """While a client sends and the balancers are watched; then accounts are made."""
+    busy = {"rate": RATE, "connections": 4, "login": "newsletter"}
+    with load(deployed, site, folder, pool.pool.addresses, port=465, **busy) as work:
+        work.wait_for(20)
+        with Watch(pool) as watch:
+            yield
+        work.more(20)
+        figures = work.stop()
+        account = work.settle(*pool.members)
+    assert account.kept, account.faults
+    assert (figures.refused, figures.given_up, figures.not_cured) == (0, 0, 0)
+    assert watch.fewest >= len(pool.members) - 1
+    evidence(
+        f"{account}; {figures.failed_attempts} attempts failed, one retry cured each; never fewer than"
+        f" {watch.fewest} of {len(pool.members)} members served, in {len(watch.seen)} looks; worst delay of a"
+        f" message {figures.worst_delay:.1f} s"
+    )
+
+
+@pytest.mark.proof("a rolling deploy under load, killed half-way and gone on with, fails nobody twice")
+def test_a_change_goes_through_the_fleet_while_it_serves(deployed, site, pool, tree, tmp_path, evidence):
+    def change(fleet):
+        for host in pool.members:
+            machine(fleet, host)["roles"]["postfix"] |= {"message_size": 20_971_520}
+        for host in pool.balancers:
+            machine(fleet, host)["roles"]["haproxy"] |= {"linger": "20m"}
+
+    choose = random.Random(SEED)  # noqa: S311 - to be repeated, not to be secret
+    (tmp_path / "changed").mkdir()
+    changed = variant(deployed, tmp_path / "changed", change)
+    with under_load(deployed, site, pool, tmp_path, evidence):
+        for _ in range(KILLS):
+            point = killed(tree, changed, names(pool), choose)
+            print(f"MAILWRIGHT_SEED={SEED}: killed {point}")  # noqa: T201 - to repeat it
+            evidence(f"killed {point}")
+        done = rolling(tree, changed, *names(pool))
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    assert pool.whole()
+    for host in pool.members:
+        assert host.run("postconf -h message_size_limit").stdout == "20971520\n"
+    again = rolling(tree, changed, *names(pool))
+    assert again.returncode == 0
+    assert again.stderr.splitlines()[-1] == "nothing to do"
+
+
+def digests(host):
+    """Every file of Postfix on a host."""
+    return host.run("find /etc/postfix -type f -exec sha256sum {} + | sort").require().stdout
+
+
+@pytest.mark.proof("a change that turns the suite red stops at the first host, which stays drained")
+def test_a_bad_change_reaches_one_host_and_no_other(deployed, site, pool, tree, tmp_path, evidence):
+    bad = repository(tmp_path / "bad")
+    template = bad / "templates" / "postfix" / "main.cf.j2"
+    template.write_text(
+        template.read_text().replace("\ndisable_vrfy_command = yes\n", "\ndisable_vrfy_command = no\n")
+    )
+    first, *others = pool.members
+    before = [digests(host) for host in others]
+    members = [host.name for host in pool.members]
+    with under_load(deployed, site, pool, tmp_path, evidence):
+        done = rolling(bad, deployed.plan.file, *members)
+        assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-4000:]
+        assert f"drained: {first.name}; the others serve" in done.stderr.splitlines()
+        assert "disable_vrfy_command is 'no'" in done.stderr
+        assert [digests(host) for host in others] == before
+        assert not pool.serves(first.name)
+        assert all(pool.serves(host.name) for host in others)
+        healed = rolling(tree, deployed.plan.file, *members)
+    assert healed.returncode == 0, healed.stdout[-2000:] + healed.stderr[-4000:]
+    assert pool.whole()
+    evidence(next(line for line in done.stderr.splitlines() if line.startswith(f"{first.name}: the suite")))
+
+
+@pytest.mark.proof("a machine that was drained on purpose stays drained, also by a rolling deploy")
+def test_what_an_operator_drains_stays_drained(deployed, pool, tree):
+    name, inventory = pool.members[0].name, deployed.plan.file
+    assert mailwright("drain", inventory, name, "--reason", "new disk").returncode == 0
+    pool.balancers[0].run("systemctl restart haproxy").require()
+    pool.members[0].run("rm /etc/postfix/virtual; touch /etc/postfix/virtual").require()
+    done = rolling(tree, inventory, name)
+    assert done.returncode == 0, done.stderr
+    assert f"{name}: was drained before (new disk) and stays so" in done.stderr
+    assert not pool.serves(name)
+    assert mailwright("undrain", inventory, name).returncode == 0
+    pool.wait_until_whole()
