@@ -253,6 +253,8 @@ def _nobody_forgotten(result: Result) -> str | None:
     oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds(_FORGOTTEN)))
     found = [f"{member} is drained since {note}" for member, note in listed.items() if note < oldest]
     found += [f"{member} is drained, and nobody noted it" for member in asleep if member not in listed]
+    awake = dict.fromkeys(s["member"] for s in state["servers"] if s["status"] == "UP")
+    found += [f"{member} is noted as drained, and gets sessions" for member in awake if member in listed]
     return ", ".join(found) or None
 
 

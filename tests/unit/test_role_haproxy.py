@@ -173,6 +173,10 @@ def test_a_port_without_a_member_is_a_fault(judge, result, verdict):
             "out1 is drained since 2020-01-01T00:00:00Z a new disk",
         ),
         (state((587, "out1", "DRAIN")), "out1 is drained, and nobody noted it"),
+        (
+            state((587, "out1", "UP"), drained={"out1": "9999-01-01T00:00:00Z"}),
+            "out1 is noted as drained, and gets sessions",
+        ),
     ],
 )
 def test_a_forgotten_drain_is_a_fault(judge, result, verdict):
