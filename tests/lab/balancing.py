@@ -65,6 +65,12 @@ class Balanced:
     def wait_until_held_by(self, host, timeout=90):
         wait_until(lambda: self.holders() == [host.name], f"{host.name} holds the addresses", timeout, 0.1)
 
+    def take_back(self):
+        """Have every balancer send clients to every member, whoever drained it."""
+        for balancer in self.balancers:
+            for member in self.members:
+                balancer.run([BALANCE, "undrain", member.name]).require()
+
     def give_to(self, name):
         """Have a balancer of that name hold the addresses."""
         active, other = self.holder()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from mailwright.lab.shell import run
 from tests.lab.load import close_provider, load, open_provider, queued
 
 LOSSES = int(os.environ.get("MAILWRIGHT_POWER_LOSSES", "2"))
@@ -42,6 +43,7 @@ def disks(deployed):
         host.take_disks()
         wait_until_booted(host)
         assert not host.exists(CONTROL)
+        assert str(host.container.directory) not in run(["losetup", "--list", "--output", "BACK-FILE"])
 
 
 @pytest.fixture
