@@ -25,6 +25,9 @@ MISTAKES = {
     "a service cut short": ("master.cf", "extra unix - - y"),
     "a pattern that is none": ("submission_headers", "/^X-(unclosed:/ IGNORE"),
     "an address that is none": ("fleet.cidr", "203.0.113.999 permit"),
+    "a machine beside it that is none": ("peers.cidr", "203.0.113.999 permit"),
+    "an option nobody knows": ("master.cf", "10999 inet n - y - - smtpd -o smtpd_upstream_protocol=haproxy"),
+    "an option that leads nowhere": ("master.cf", "10999 inet n - y - - smtpd -o smtpd_milters=$no_milters"),
     "an alias of nothing": ("virtual", "lonely@brightpost.example"),
 }
 
