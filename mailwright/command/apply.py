@@ -69,6 +69,8 @@ def apply(
     with ExitStack() as until_done:
         run = until_done.enter_context(Run(repository(inventory), shim_of(inventory), names, dry=rolling))
         plans = read_plan(run.events(), names)
+        if rolling:
+            until_done.close()  # each machine is planned again in its turn
         show(plans, zones)
         deploy = Deploy.of(site, inventory, plans, batch, conditions) if rolling else None
         if not agreed(plans, zones, more=bool(deploy and deploy.turns), yes=yes):

@@ -43,7 +43,7 @@ class Watch(threading.Thread):
         self.join(30)
 
     def run(self):
-        while not self.over.is_set():
+        while not self.over.wait(0.1):
             self.seen.append([self._serving(state) for state in self.pool.states().values()])
 
     def _serving(self, state):
