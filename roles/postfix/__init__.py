@@ -176,8 +176,16 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
         "mailboxes": render("postfix/mailboxes.j2", mailboxes=addresses.mailboxes),
         "senders": render("postfix/senders.j2", rights=rights(ctx.fleet)),
         "forged": render("postfix/forged.j2", names=only_ours(ctx.fleet)),
-        "fleet.cidr": render("postfix/fleet.cidr.j2", machines=ctx.fleet.with_role("postfix")),
-        "peers.cidr": render("postfix/peers.cidr.j2", machines=membership.peers),
+        "fleet.cidr": render(
+            "postfix/fleet.cidr.j2",
+            whom="the sending machines of the fleet",
+            machines=ctx.fleet.with_role("postfix"),
+        ),
+        "peers.cidr": render(
+            "postfix/fleet.cidr.j2",
+            whom="the other sending machines, who may hand over their queue",
+            machines=membership.peers,
+        ),
         "submission_headers": render("postfix/submission_headers.j2", host=ctx.machine.fqdn.bare),
     }
     return Needs(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from mailwright.model.fleet import Machine
 from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT, MAIL
 from mailwright.model.role import Check, Result
-from roles.postfix.behaviour import TALK, dialogue, say
+from roles.postfix.behaviour import TALK, dialogue, say, takes_logins
 from roles.postfix.membership import HEALTH_LOG, Membership
 
 # The PROXY protocol's first version is a line of text, and Postfix takes either.
@@ -34,18 +34,13 @@ def checks(machine: Machine, membership: Membership) -> Iterable[Check]:
 
 
 def _session(port: int, host: str, scheme: str) -> Check:
-    def judge(result: Result) -> str | None:
-        said = result.stdout
-        if not re.search(r"^< 250[- ]AUTH PLAIN", said, re.MULTILINE):
-            return f"it offers no AUTH PLAIN within TLS: {said.strip().splitlines()[-1:]}"
-        found = re.search(r"subject: .*?CN ?= ?(\S+)", said)
-        return None if found is None or found[1] == host else f"its certificate is {found[1]}'s"
-
     command = (
         "timeout 20 curl --verbose --silent --show-error --insecure --ssl-reqd --haproxy-protocol"
         f" --request NOOP {scheme}://127.0.0.1:{port} 2>&1 | tr -d '\\r'"
     )
-    return Check(f"{port} takes logins that balancers pass on", command, judge, "mailwright apply")
+    return Check(
+        f"{port} takes logins that balancers pass on", command, takes_logins(host), "systemctl status dovecot"
+    )
 
 
 def _healthy() -> Check:
