@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from maildns.planning.order import only_removes, parts
+from maildns.planning.ownership import is_marker_name, marked_key
+from maildns.provider import Change
 from maildns.records import RrKey, RRset
 from mailwright.dnsplan import Plans
 from mailwright.growth.aside import aside, without
@@ -50,7 +52,7 @@ def part_of(plans: Plans, chosen: Chosen, *, removals: bool = True) -> Plans:
         later = frozenset(
             change.key
             for part in parts(plan.changes, plan.zone)
-            if not any(chosen(change.key) for change in part)
+            if not any(map(chosen, _keys(part, plan.zone)))
             or (not removals and only_removes(part, plan.zone))
             for change in part
         )
@@ -58,3 +60,11 @@ def part_of(plans: Plans, chosen: Chosen, *, removals: bool = True) -> Plans:
         zones.append(replace(plan, changes=tuple(c for c in plan.changes if c.key not in later)))
     by_hand = tuple(each for each in plans.by_hand if chosen(each.key))
     return replace(plans, zones=tuple(zones), by_hand=by_hand, kept=kept)
+
+
+def _keys(part: Sequence[Change], zone: str) -> set[RrKey]:
+    """The sets that a part is about: what changes, and what a marker that changes speaks of."""
+    sides = [(change.key, change.new or change.old) for change in part]
+    return {
+        (marked_key(side) if side and is_marker_name(key[0], zone) else None) or key for key, side in sides
+    }

@@ -3,8 +3,13 @@
 import pytest
 
 import roles
+from maildns.planning.ownership import mark
+from maildns.planning.plan import ZonePlan
+from maildns.provider import Change
+from maildns.records import RRset
+from mailwright.dnsplan import Plans
 from mailwright.growth.aside import aside, refusals
-from mailwright.growth.publishing import leading_records, own_records
+from mailwright.growth.publishing import leading_records, own_records, part_of
 from mailwright.model.fleet import Fleet
 from mailwright.model.site import Site
 from mailwright.queue import peers
@@ -154,3 +159,16 @@ def test_a_queue_goes_to_a_member_of_the_same_pool_rather_than_to_another_sender
         pool={"balancers": [], "ipv4": None},
     )
     assert [m.name for m in peers(given, given.machine("out1"))] == ["out2", "mx1"]
+
+
+def test_a_set_is_planned_with_its_marker_or_not_at_all():
+    zone, name = "2.0.192.in-addr.arpa.", "11.2.0.192.in-addr.arpa."
+    pointer = RRset(name, "PTR", 3600, frozenset({"out1.brightpost.example."}))
+    marker = mark("mailwright", pointer.key, pointer.rdata).rrset(zone)
+    changes = tuple(Change(each, None, "no longer wanted", unit=name) for each in (pointer, marker))
+    plans = Plans((ZonePlan(zone, "etag", changes),), (), {})
+    kept = part_of(plans, lambda key: key[1] != "PTR")
+    assert kept.zones[0].changes == ()
+    assert kept.kept == {zone: {pointer.key, marker.key}}
+    assert part_of(plans, lambda key: key[1] == "PTR").zones[0].changes == changes
+    assert part_of(plans, lambda _: True, removals=False).zones[0].changes == ()
