@@ -153,6 +153,13 @@ def _fault(tally: Tally | None) -> str:
         return "its suite did not run"
     if tally.verdict == "ok":
         return ""
-    heads = [report.splitlines()[0] for report in tally.reports]
+    heads = [_brief(report) for report in tally.reports]
     more = f", and {len(heads) - _NAMED} more" if len(heads) > _NAMED else ""
     return f"the suite is {tally.verdict}: {'; '.join(heads[:_NAMED])}{more}"
+
+
+def _brief(report: str) -> str:
+    """Which check it was and what it found, of a report in several lines."""
+    head, *lines = report.splitlines()
+    found = next((line.partition("found:")[2].strip() for line in lines if "found:" in line), "")
+    return f"{head}: {found}" if found else head

@@ -213,12 +213,17 @@ def test_only_what_changes_leaves_the_traffic(desk):
 
 
 def test_a_red_suite_is_told_with_what_is_drained_and_how_to_go_on(desk, capsys):
-    desk.red = {"out1": ("failed", "out1: check-postfix-greets (declared by postfix)\n  expected: ...")}
+    desk.red = {
+        "out1": (
+            "failed",
+            "out1: check-postfix-greets (declared by postfix)\n  expected: 220\n  found:    silence",
+        )
+    }
     assert apply("--limit", "sending") == 1
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].startswith("out1  failed  1 changed")
     assert said.err.splitlines()[-6:] == [
-        "out1: the suite is failed: out1: check-postfix-greets (declared by postfix)",
+        "out1: the suite is failed: out1: check-postfix-greets (declared by postfix): silence",
         "not begun: out2, out3",
         "drained: out1; the others serve",
         "to look at it: mailwright verify prod.yaml --limit out1",
