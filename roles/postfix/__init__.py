@@ -95,10 +95,11 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
         *((submission(465, reason="submission over TLS"),) if settings.submission else ()),
         *membership.ports(),
     )
-    # The second asks the ports behind the balancers as a balancer does: it brings a PROXY header.
-    tools = (Package("logrotate"), Package("curl")) if membership.proxied else ()
+    # An SMTP client to verify with, which can also speak as a balancer does.
+    client = (Package("curl"),) if settings.submission or membership.proxied else ()
+    rotation = (Package("logrotate"),) if membership.proxied else ()
     return Needs(
-        packages=(Package("postfix"), *tools),
+        packages=(Package("postfix"), *client, *rotation),
         users=(MAIL_USER,) if _inbound(ctx) else (),
         units=(
             Unit(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from mailwright.model.fleet import Machine
+from mailwright.model.pools import PROXY_OFFSET
 from mailwright.model.role import Check, Result
 
 # Postfix's own check says little: it exits 0 for a parameter that nobody knows, or a table that is not
@@ -48,8 +49,8 @@ def checks(machine: Machine, *, inbound: bool, submission: bool) -> Iterable[Che
         yield dialogue("port 25 greets, offers TLS and no login", 25, host, offers=("STARTTLS",))
     if submission:
         yield dialogue("587 greets, offers TLS and no login before it", 587, host, offers=("STARTTLS",))
-        yield _session(587, host, "-starttls smtp")
-        yield _session(465, host, "")
+        yield session("587 takes logins within TLS", 587, host)
+        yield session("465 takes logins within TLS", 465, host)
         yield from (_old_tls(port, options) for port, options in ((587, "-starttls smtp"), (465, "")))
 
 
@@ -97,6 +98,8 @@ def _queue() -> Check:
     )
 
 
+_IMPLICIT_TLS = 465  # RFC 8314, 3.3
+
 # A dialogue from bash: the words of a client that takes its turns, and what the server said to each.
 # `opening` is said before the greeting.
 TALK = r"""timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}
@@ -134,25 +137,22 @@ def dialogue(name: str, port: int, host: str, offers: tuple[str, ...], opening: 
     return Check(name, TALK.format(port=port, opening=opening, words=words), judge, "mailwright apply")
 
 
-def takes_logins(host: str) -> Callable[[Result], str | None]:
-    """Judge what a verbose client printed of a session within TLS: it was offered a login, by us."""
+def session(name: str, port: int, host: str, options: str = "") -> Check:
+    """A session within TLS, from its first octet on or by STARTTLS, by a client that waits for each reply."""
+    scheme = "smtps" if port % PROXY_OFFSET == _IMPLICIT_TLS else "smtp"
+    command = (
+        "timeout 20 curl --verbose --silent --show-error --insecure --ssl-reqd"
+        f"{options} --request NOOP {scheme}://127.0.0.1:{port} 2>&1 | tr -d '\\r'"
+    )
 
     def judge(result: Result) -> str | None:
         said = result.stdout
         if "AUTH PLAIN" not in said:
             return f"it offers no AUTH PLAIN within TLS: {(result.stderr or said).strip()[-200:]}"
-        found = re.search(r"subject[=:].*?CN ?= ?(\S+)", said)
+        found = re.search(r"subject:.*?CN ?= ?(\S+)", said)
         return None if found is None or found[1] == host else f"its certificate is {found[1]}'s"
 
-    return judge
-
-
-def _session(port: int, host: str, options: str) -> Check:
-    command = (
-        "{ printf 'EHLO localhost\\r\\n'; sleep 1; printf 'QUIT\\r\\n'; } | timeout 20"
-        f" openssl s_client -crlf -connect 127.0.0.1:{port} {options} -ign_eof 2>&1"
-    )
-    return Check(f"{port} takes logins within TLS", command, takes_logins(host), "systemctl status dovecot")
+    return Check(name, command, judge, "systemctl status dovecot")
 
 
 def _old_tls(port: int, options: str) -> Check:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from mailwright.model.fleet import Machine
 from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT, MAIL
 from mailwright.model.role import Check, Result
-from roles.postfix.behaviour import TALK, dialogue, say, takes_logins
+from roles.postfix.behaviour import TALK, dialogue, say, session
 from roles.postfix.membership import HEALTH_LOG, Membership
 
 # The PROXY protocol's first version is a line of text, and Postfix takes either.
@@ -25,22 +25,13 @@ def checks(machine: Machine, membership: Membership) -> Iterable[Check]:
             name = f"{proxied} takes what balancers pass on of port 25"
             yield dialogue(name, proxied, host, ("STARTTLS",), _OPENING)
         else:
-            yield _session(proxied, host, "smtps" if port == 465 else "smtp")  # noqa: PLR2004 - RFC 8314
+            name = f"{proxied} takes logins that balancers pass on"
+            yield session(name, proxied, host, " --haproxy-protocol")
     if membership.proxied:
         yield _healthy()
         yield _small_log()
     if membership.peers:
         yield _closed_to_ourselves()
-
-
-def _session(port: int, host: str, scheme: str) -> Check:
-    command = (
-        "timeout 20 curl --verbose --silent --show-error --insecure --ssl-reqd --haproxy-protocol"
-        f" --request NOOP {scheme}://127.0.0.1:{port} 2>&1 | tr -d '\\r'"
-    )
-    return Check(
-        f"{port} takes logins that balancers pass on", command, takes_logins(host), "systemctl status dovecot"
-    )
 
 
 def _healthy() -> Check:
