@@ -176,7 +176,7 @@ class Joining:
         traffic = traffic_of(site.fleet)
         traffic.join(name, only=LEAVING)
         states = traffic.everybody().states.values()
-        why = sorted({state.reason(name) for state in states} - {""})
+        why = sorted({server.why for state in states for server in state.of(name)} - {""})
         drained = f", but drained ({', '.join(why)}): `mailwright undrain` takes it back" if why else ""
         return f"UP at {', '.join(balancers)}{drained}"
 

@@ -88,8 +88,12 @@ def request(
     A key that is there already stays. What the authority gives back is set as its chain; then comes `roll`.
 
         mailwright certificates request inventory/prod.yaml smtp > smtp.csr
+
         mailwright secrets set inventory/prod.yaml certificate/smtp/next-fullchain < smtp.pem
+
         mailwright certificates roll inventory/prod.yaml smtp
+
+    Exit status: 0 the request is printed, 1 it was not.
     """
     site = open_site(inventory)
     subject = pinned(site, name)
