@@ -43,6 +43,12 @@ case $does in
     echo 'urn:ietf:params:acme:error:accountDoesNotExist :: unknown' >"$logs/letsencrypt.log"
     echo 'An unexpected error occurred:' 'Account x not found.'
     exit 1 ;;
+  stale*)
+    echo "${does#stale}" >"$HERE/does"
+    mkdir -p "$logs"
+    echo 'urn:ietf:params:acme:error:badNonce :: stale' >"$logs/letsencrypt.log"
+    echo 'JWS has an invalid anti-replay nonce: x'
+    exit 1 ;;
   others) names=DNS:other.example ;;
   *) names=$(sed 's/^/DNS:/' "$HERE/names" | paste -sd,) ;;
 esac
@@ -326,6 +332,18 @@ def test_an_account_that_the_authority_forgot_is_made_anew(desk):
     assert desk.run().returncode == 0
     assert not account.exists()
     assert desk.asked == 2
+
+
+def test_a_nonce_that_the_authority_refuses_is_no_reason_to_wait(desk):
+    desk.does("stalestale")
+    assert desk.run().returncode == 0
+    assert desk.asked == 3
+
+
+def test_an_authority_that_refuses_every_nonce_is_left_in_peace(desk):
+    desk.does("stalestalestalestale")
+    assert desk.run().returncode == 1
+    assert desk.asked == 3
 
 
 def test_a_private_authority_is_verified_by_its_own_root_beside_the_worlds(desk):

@@ -19,6 +19,9 @@ from mailwright_certificates.wanted import Pair, Wanted
 _SYSTEM_ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
 _PATIENCE = 900
 """Seconds: DNS servers may take ten minutes to agree, and the authority has its own pace."""
+_STALE_NONCES = 2
+"""Runs more when the authority refuses a nonce, which says nothing against the request (RFC 8555 6.5).
+certbot itself asks once more each time; an authority under load may refuse twice in a row."""
 _NOISE = re.compile(
     r"Saving debug log|Ask for help|See the logfile|Hint:|An unexpected error occurred"
     r"|Some challenges have failed|Certbot failed to authenticate|Please see the logfile"
@@ -88,6 +91,10 @@ def _waiting(wanted: Wanted, pair: Pair, folder: Path) -> bool:
 def _ask(wanted: Wanted, folder: Path, lock: int) -> None:
     """Run certbot; once more with a new account if the authority has forgotten ours."""
     said = _certbot(wanted, folder, lock)
+    for _ in range(_STALE_NONCES):
+        if said is None or "error:badNonce" not in _log(wanted):
+            break
+        said = _certbot(wanted, folder, lock)
     if said is not None and "error:accountDoesNotExist" in _log(wanted):
         server = urlsplit(wanted.directory)
         shutil.rmtree(
