@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -275,6 +276,15 @@ def test_a_first_deploy_without_the_authority_serves_something_and_says_so(desk)
     desk.does("ok")
     assert desk.run("--apply").returncode == 0
     assert desk.state["fault"] is None
+
+
+def test_what_failed_since_the_last_deploy_is_tried_by_the_next(desk):
+    desk.run("--apply")
+    os.utime(desk.here / "run" / "applied", (time.time() - 5,) * 2)  # and then, within the minute:
+    desk.does("refuse")
+    (desk.served / "privkey.pem").unlink()
+    assert desk.run().returncode == 1
+    assert desk.run("--settled").returncode == 1
 
 
 def test_a_forced_renewal_draws_a_new_key_and_reloads(desk):

@@ -160,15 +160,18 @@ def _settled(wanted: Wanted, pair: Pair) -> bool:
     except x509.UnfitError:
         return False
     if serving.fault(pair, wanted.directory):
-        return failure is not None and _just_applied(wanted, now)
+        return failure is not None and _just_applied(wanted, failure, now)
     return not leaf.due(x509.now()) or (failure is not None and now < failure.next)
 
 
-def _just_applied(wanted: Wanted, now: float) -> bool:
+def _just_applied(wanted: Wanted, failure: Failure, now: float) -> bool:
+    """Whether it was this deploy that failed, and not the timer since."""
     try:
-        return abs(now - (wanted.run / _APPLIED).stat().st_mtime) < _JUST_NOW
+        applied = (wanted.run / _APPLIED).stat().st_mtime
     except FileNotFoundError:
         return False
+    # The kernel dates files by its last tick, a little early.
+    return failure.last < applied + 1 and abs(now - applied) < _JUST_NOW
 
 
 def _genuine(wanted: Wanted) -> int:
