@@ -155,6 +155,8 @@ class Mta:
 
     def sessions(self, ports: tuple[int, ...]) -> int:
         """Connections of clients to these ports."""
+        if not ports:  # ss takes no empty expression
+            return 0
         said = self._must(f"ss -Htn state established '( {' or '.join(f'sport = :{p}' for p in ports)} )'")
         return len(said.splitlines())
 
@@ -203,7 +205,13 @@ class Mta:
         self._greet(peer)
         # soft_bounce: what the other one refuses stays here, and does not go back to its sender.
         # https://www.postfix.org/postconf.5.html#soft_bounce
-        relay = {"relayhost": f"[{peer.fqdn.bare}]:{HAND_OVER_PORT}", "soft_bounce": "yes"}
+        # Nor does what is too old: it has not been tried where it is to go. 100d is the most that Postfix takes.
+        relay = {
+            "relayhost": f"[{peer.fqdn.bare}]:{HAND_OVER_PORT}",
+            "soft_bounce": "yes",
+            "maximal_queue_lifetime": "100d",
+            "bounce_queue_lifetime": "100d",
+        }
         with self.changed("hand-over", relay):
             # Where each recipient goes is asked again whenever a deferred message is tried.
             self.flush()
@@ -262,13 +270,21 @@ class Mta:
         Raises:
             QueueError: mail came in at the last moment; it runs again.
         """
-        names = " ".join(dict.fromkeys((self.unit.name, "postfix.service")))
-        self._must(f"systemctl stop {names}")
+        self._must(f"systemctl stop {self._units}")
         queue = self.look()
         if queue.messages:
-            self._must(f"systemctl start {names}")
+            self._must(f"systemctl start {self._units}")
             raise QueueError(f"{self.machine.name}: at the last moment {queue}")
-        self._must(f"systemctl mask -q {names}")
+        self._must(f"systemctl mask -q {self._units}")
+
+    @property
+    def revival(self) -> str:
+        """The command that undoes `stop`."""
+        return f"systemctl unmask {self._units} && systemctl start {self._units}"
+
+    @property
+    def _units(self) -> str:
+        return " ".join(dict.fromkeys((self.unit.name, "postfix.service")))
 
     @property
     def stopped(self) -> bool:

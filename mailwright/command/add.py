@@ -92,6 +92,23 @@ class Entry:
         ipv6 = str(_address(self.ipv6, IPv6Address)) if self.ipv6 else None
         return NewMachine(name, fqdn.removesuffix("."), ipv4, ipv6)
 
+    def require(self, there: Machine) -> None:
+        """See that a machine that the fleet file has already is the one that is described.
+
+        Raises:
+            MailwrightError: it has another name or address.
+        """
+        given = {
+            "fqdn": (self.fqdn and self.fqdn.removesuffix("."), there.fqdn.bare),
+            "ipv4": (self.ipv4 and _address(self.ipv4, IPv4Address), there.ipv4),
+            "ipv6": (self.ipv6 and _address(self.ipv6, IPv6Address), there.ipv6),
+        }
+        for key, (said, has) in given.items():
+            if said and said != has:
+                raise MailwrightError(
+                    f"the fleet file has {there.name} with {key} {has or 'none'}, not {said}"
+                )
+
 
 def _address(text: str, kind: type[IPv4Address | IPv6Address]) -> IPv4Address | IPv6Address:
     try:
@@ -139,6 +156,8 @@ class Joining:
                 raise MailwrightError(f"--like {self.entry.like}: the fleet has no such machine")
             before = read_text(self.growing.file)
             return self.growing.write(before, with_machine(before, model.name, self.entry.of(name, model)))
+        if there is not None and self.entry is not None:
+            self.entry.require(there)
         pools = ", ".join(pool.name for pool in site.fleet.pools_of(name))
         return f"it has; {f'a member of {pools}' if pools else 'a member of no pool'}"
 

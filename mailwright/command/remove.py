@@ -190,7 +190,7 @@ class Leaving:
             if time.monotonic() - began > self.wait:
                 raise MailwrightError(f"after {self.wait:.0f} s {count} sessions are still open")
             self.pause(1)
-        return f"ports {', '.join(map(str, ports))}: closed, no session open"
+        return f"ports {', '.join(map(str, ports)) or 'of clients: none'}: closed, no session open"
 
     def empty(self) -> str:
         """Wait for its queue, or hand it over."""
@@ -200,9 +200,7 @@ class Leaving:
         if not before.messages:
             return "it is"
         if mta.stopped:
-            raise MailwrightError(
-                f"Postfix is stopped and {before}: `systemctl unmask --now {mta.unit.name}`"
-            )
+            raise MailwrightError(f"Postfix is stopped and {before}: `{mta.revival}` there")
         if self.queue is QueueFate.WAIT:
             mta.wait_until_empty(self.wait, self._say)
             return "all of it is delivered"

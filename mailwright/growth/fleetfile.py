@@ -35,6 +35,8 @@ def with_machine(text: str, like: str, new: NewMachine) -> str:
     Raises:
         FleetError: there is no such machine, or its lines are of a form that is not understood.
     """
+    if _crlf(text):
+        return with_machine(text.replace("\r\n", "\n"), like, new).replace("\n", "\r\n")
     tree = Tree.of(text)
     first, last = tree.lines_of(like)
     if tree.has(like, "ssh", "address"):
@@ -73,9 +75,16 @@ def without_machine(text: str, name: str) -> str:
     Raises:
         FleetError: there is no such machine, or its lines are of a form that is not understood.
     """
+    if _crlf(text):
+        return without_machine(text.replace("\r\n", "\n"), name).replace("\n", "\r\n")
     tree = Tree.of(text)
     edits = [*tree.entries(name), *tree.machine(name)]
     return _checked(text, _edited(text, edits), lambda data: _expect_less(data, name))
+
+
+def _crlf(text: str) -> bool:
+    """Whether every line ends with CR LF."""
+    return 0 < text.count("\r\n") == text.count("\n")
 
 
 def _edited(text: str, edits: Iterable[Edit]) -> str:

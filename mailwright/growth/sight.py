@@ -31,7 +31,7 @@ def answers(machine: Machine, run: Run) -> str:
         MailwrightError: it does not, or is another Debian.
     """
     try:
-        said = run('. /etc/os-release; echo "$ID $VERSION_ID"; id -u; hostname -f')
+        said = run('. /etc/os-release; echo "$ID $VERSION_ID"; id -u')
     except UnknownError as error:
         where = f"{machine.ssh.user}@{machine.ssh_address} port {machine.ssh.port}"
         raise MailwrightError(f"{machine.name} does not answer on SSH ({where}): {error}") from None
@@ -127,9 +127,10 @@ def greet(all_doors: Iterable[Door]) -> str:
         try:
             with _session(door) as smtp:
                 code, said = smtp.ehlo()
-                offered = {name for name in ("auth",) if smtp.has_extn(name)}
-                if code != 250 or (door.port != MAIL and not offered):  # noqa: PLR2004 - RFC 5321 4.2.3
-                    raise MailwrightError(f"{door}: {code} {said.decode(errors='replace').splitlines()[0]}")
+                if code != 250:  # noqa: PLR2004 - RFC 5321 4.2.3
+                    raise MailwrightError(f"{door}: {code} {' '.join(said.decode(errors='replace').split())}")
+                if door.port != MAIL and not smtp.has_extn("auth"):
+                    raise MailwrightError(f"{door}: it offers no login within TLS")
         except (OSError, smtplib.SMTPException) as error:
             raise MailwrightError(f"{door}: {error}") from None
         count += 1

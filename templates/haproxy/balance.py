@@ -102,7 +102,14 @@ def config() -> dict[str, Any]:
 
 def drained() -> dict[str, str]:
     """The drained members, since when, and why."""
-    return {file.name: file.read_text().strip() for file in sorted(DRAINED.glob("[!.]*"))}
+    notes = (file for file in sorted(DRAINED.glob("[!.]*")) if file.is_file())
+    return {file.name: file.read_text(errors="replace").strip() for file in notes}
+
+
+def forget_strangers(members: set[str]) -> None:
+    """Who is no member any more is not drained either: who comes back under its name begins anew."""
+    for member in drained().keys() - members:
+        (DRAINED / member).unlink(missing_ok=True)
 
 
 def write(path: Path, text: str) -> None:
@@ -206,7 +213,8 @@ def cut(member: str) -> None:
         if answer := ask(f"shutdown sessions server {server['backend']}/{member}"):
             raise BalanceError(f"HAProxy: {answer}")
     for server in mine:
-        place = ["dst", server["address"], "dport", "=", str(server["port"])]
+        # In brackets, or ss(8) takes the end of an IPv6 address for a port.
+        place = ["dst", f"[{server['address']}]", "dport", "=", str(server["port"])]
         subprocess.run(["ss", "-Kt", *place], capture_output=True, check=False)
 
 
@@ -287,9 +295,10 @@ def prepare() -> None:
             if row.get("srv_check_status") == "0":
                 continue
             dump[row.get("be_name"), row.get("srv_name"), row.get("srv_addr"), row.get("srv_port")] = row
+    wanted = config()
+    forget_strangers({server["member"] for server in wanted["servers"]})
     out = drained()
     lines = ["1", f"# {' '.join(COLUMNS)}"]
-    wanted = config()
     checked = {(s["member"], s["address"]): wanted["health_port"] for s in wanted["servers"]}
     places = [(HEALTH, member, address, port) for (member, address), port in checked.items()]
     places += [(s["backend"], s["member"], s["address"], s["port"]) for s in wanted["servers"]]

@@ -34,12 +34,17 @@ done
 does=$(cat "$HERE/does")
 case $does in
   refuse)
+    mkdir -p "$logs"
+    {
+      echo 'Retrying request after error: urn:ietf:params:acme:error:badNonce :: stale'
+      echo 'acme.messages.Error: urn:ietf:params:acme:error:rateLimited :: slowly'
+    } >"$logs/letsencrypt.log"
     echo 'Saving debug log to /x'
     echo '  Detail: rate limited'
     echo 'Ask for help' >&2
     exit 1 ;;
-  forgot)
-    echo ok >"$HERE/does"
+  forgot*)
+    echo "${does#forgot}" >"$HERE/does"
     mkdir -p "$logs"
     echo 'urn:ietf:params:acme:error:accountDoesNotExist :: unknown' >"$logs/letsencrypt.log"
     echo 'An unexpected error occurred:' 'Account x not found.'
@@ -50,6 +55,10 @@ case $does in
     echo 'urn:ietf:params:acme:error:badNonce :: stale' >"$logs/letsencrypt.log"
     echo 'JWS has an invalid anti-replay nonce: x'
     exit 1 ;;
+  hang)
+    trap 'rm "$HERE/proof"; exit 1' TERM
+    touch "$HERE/proof"
+    sleep 60 >/dev/null 2>&1 & wait ;;
   others) names=DNS:other.example ;;
   *) names=$(sed 's/^/DNS:/' "$HERE/names" | paste -sd,) ;;
 esac
@@ -168,6 +177,14 @@ class Desk:
         leaf = x509.load_pem_x509_certificate(chain)
         return leaf.public_key() == load_pem_private_key(key, None).public_key()
 
+    def forward(self, seconds):
+        """What is remembered happened so much longer ago."""
+        file = self.here / "run" / "failures.json"
+        kept = json.loads(file.read_text())
+        for each in kept.values():
+            each |= {"since": each["since"] - seconds, "last": each["last"] - seconds}
+        file.write_text(json.dumps(kept))
+
     def stale(self):
         """What is served is of another authority."""
         (self.served / ".ecdsa" / "origin").write_text("https://former.example/dir")
@@ -264,6 +281,33 @@ def test_the_timer_does_not_hammer_and_a_deploy_asks_at_once(desk):
     assert desk.asked == asked + 3
 
 
+def test_deploys_that_fail_do_not_make_the_timer_wait_longer(desk):
+    desk.does("refuse")
+    for _ in range(3):
+        desk.run("--apply")
+    assert 3590 < failure(desk)["wait"] <= 3600
+    desk.forward(3601)
+    desk.run()
+    assert 7190 < failure(desk)["wait"] <= 7200
+
+
+def test_a_clock_that_is_set_back_does_not_put_the_next_try_off(desk):
+    desk.does("refuse")
+    desk.run()
+    desk.forward(-400 * 86400)  # it failed while the clock was more than a year ahead
+    desk.does("ok")
+    assert desk.run().returncode == 0
+
+
+def failure(desk):
+    (found,) = json.loads((desk.here / "run" / "failures.json").read_text()).values()
+    script = "import sys; from mailwright_certificates.memory import *; f = Memory(Path(sys.argv[1])).failures"
+    argv = [sys.executable, "-c", f"{script}; print(*(each.next for each in f.values()))", desk.here / "run"]
+    env = os.environ | {"PYTHONPATH": str(PROGRAM)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)
+    return found | {"wait": float(done.stdout) - time.time()}
+
+
 def test_a_first_deploy_without_the_authority_serves_something_and_says_so(desk):
     desk.does("refuse")
     assert desk.run("--settled").returncode == 1
@@ -336,12 +380,12 @@ def test_rsa_stands_beside_ecdsa(desk):
 
 
 def test_an_account_that_the_authority_forgot_is_made_anew(desk):
-    desk.does("forgot")
+    desk.does("forgotstale")
     account = desk.here / "home" / "config" / "accounts" / "ca.example" / "dir"
     account.mkdir(parents=True)
     assert desk.run().returncode == 0
     assert not account.exists()
-    assert desk.asked == 2
+    assert desk.asked == 3  # a nonce was refused, too
 
 
 def test_a_nonce_that_the_authority_refuses_is_no_reason_to_wait(desk):
@@ -376,7 +420,8 @@ def test_a_kill_at_any_effect_leaves_a_whole_pair_and_is_healed(desk, served):
         if desk.killed_at(effect) == 0:
             break
         assert desk.whole, f"killed at effect {effect}"
-        assert desk.run("--apply").returncode == 0
+        if desk.run("--settled").returncode != 0:  # as a deploy does
+            assert desk.run("--apply").returncode == 0
         assert desk.whole
         assert desk.state["fault"] is None, f"killed at effect {effect}"
         assert not list((desk.here / "run" / "owed").iterdir()), f"killed at effect {effect}: not reloaded"
@@ -404,6 +449,51 @@ from mailwright_certificates.__main__ import main
 main()
 sys.exit(0)
 """
+
+
+def test_a_certbot_that_hangs_is_told_to_end_so_that_it_takes_its_proofs_back(desk):
+    desk.does("hang")
+    script = """
+import sys
+from mailwright_certificates import authority
+from mailwright_certificates.__main__ import main
+authority._PATIENCE = 1
+sys.argv = ["x", "--config", sys.argv[1]]
+sys.exit(main())
+"""
+    argv = [sys.executable, "-c", script, desk.here / "acme.json"]
+    env = os.environ | {"PYTHONPATH": str(PROGRAM)}
+    done = subprocess.run(argv, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"certbot had no answer of {DIRECTORY} within 1 s" in done.stderr
+    assert not (desk.here / "proof").exists()
+
+
+def test_what_cannot_be_read_is_told_in_a_line(desk):
+    config = desk.here / "acme.json"
+    config.unlink()
+    for arguments in (), ("--state",):
+        done = desk.run(*arguments)
+        assert (done.returncode, done.stderr) == (1, f"{config}: No such file or directory\n")
+
+
+def test_everybody_may_read_the_metrics(desk):
+    before = os.umask(0o077)
+    try:
+        desk.run()
+    finally:
+        os.umask(before)
+    assert (desk.here / "metrics" / "certificates.prom").stat().st_mode & 0o777 == 0o644
+
+
+def test_a_deploy_that_went_well_clears_the_failure_of_the_timer(desk):
+    clears = "reset-failed mailwright-certificates.service"
+    desk.does("refuse")
+    desk.run("--apply")
+    assert clears not in (desk.here / "systemctl").read_text().splitlines()
+    desk.does("ok")
+    desk.run("--apply")
+    assert clears in (desk.here / "systemctl").read_text().splitlines()
 
 
 def test_what_was_issued_before_a_kill_is_taken_and_not_asked_for_again(desk):

@@ -142,6 +142,16 @@ def test_nothing_is_written_without_consent(inventory, monkeypatch):
     assert inventory.read_bytes() == before
 
 
+def test_a_machine_that_is_there_already_is_the_one_that_is_meant(inventory):
+    join(inventory)
+    before = inventory.read_bytes()
+    with pytest.raises(MailwrightError, match=r"has out3 with ipv4 192\.0\.2\.13, not 192\.0\.2\.14"):
+        join(inventory, ipv4="192.0.2.14")
+    with pytest.raises(MailwrightError, match=r"has out3 with fqdn out3\.news\.example\.com, not out4\."):
+        join(inventory, fqdn="out4.news.example.com")
+    assert inventory.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
@@ -197,6 +207,7 @@ class FakeMta:
     log: list = field(default_factory=list)
     closed: bool = False
     stopped: bool = False
+    revival: str = "systemctl unmask it"
     messages: int = 3
     open: int = 2
 
@@ -252,6 +263,13 @@ def test_what_is_done_is_not_done_again(leaving):
         "it is",
         "stopped and masked",
     )
+    assert mta.log == []
+
+
+def test_mail_in_a_stopped_machine_s_queue_stops_the_guide_and_how_to_start_it_is_said(leaving):
+    made, mta = leaving(closed=True, stopped=True, messages=1)
+    with pytest.raises(MailwrightError, match="Postfix is stopped .*: `systemctl unmask it`"):
+        made.empty()
     assert mta.log == []
 
 

@@ -90,6 +90,16 @@ def test_the_last_line_may_lack_its_end():
     assert with_machine(FILE.rstrip("\n"), "mx1", new).endswith("postfix: *sending }\n")
 
 
+@pytest.mark.parametrize("name", ["out1", "out2", "mx1"])
+def test_lines_end_as_they_did(name):
+    crlf = FILE.replace("\n", "\r\n")
+    for edited in (
+        lambda text: with_machine(text, name, _like(name)),
+        lambda text: without_machine(text, name),
+    ):
+        assert edited(crlf) == edited(FILE).replace("\n", "\r\n")
+
+
 def test_a_machine_goes_with_its_name_in_lists_that_have_others():
     assert changed(FILE, without_machine(FILE, "out2")) == [
         "-     clients: { submissions: [out1], submission: [out1, out2] }",

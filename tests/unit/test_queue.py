@@ -132,6 +132,24 @@ def test_a_queue_is_handed_over_and_the_configuration_comes_back_even_if_it_is_n
     changes = [command for command in postfix.told if "main.cf" in command]
     assert ["[out2.brightpost.example]:10026" in command for command in changes] == [True, False]
     assert ["soft_bounce = yes" in command for command in changes] == [True, False]
+    # What is as old as the queue allows would go back to its sender if the other one refused it.
+    assert ["maximal_queue_lifetime = 100d" in command for command in changes] == [True, False]
+    assert ["bounce_queue_lifetime = 100d" in command for command in changes] == [True, False]
+
+
+def test_a_machine_without_ports_for_clients_has_no_session_of_any():
+    postfix = Postfix(NONE)
+    assert postfix.mta().sessions(()) == 0
+    assert postfix.told == []
+
+
+def test_how_to_start_again_what_was_stopped_for_good_is_said():
+    # unmask has no --now: systemctl(1).
+    instance = Unit("postfix@-.service", reads=("/etc/postfix",), reload=True)
+    names = "postfix@-.service postfix.service"
+    assert Mta(MACHINE, Postfix(NONE), instance).revival == (
+        f"systemctl unmask {names} && systemctl start {names}"
+    )
 
 
 def test_nothing_is_changed_where_nobody_answers():

@@ -235,6 +235,12 @@ def test_what_the_machine_writes_can_be_answered(setting, domains, origin):
     assert setting("myorigin", domains=domains, senders=[]) == origin
 
 
+def test_the_largest_message_fits_wherever_mail_is_delivered(setting):
+    # local(8) and virtual(8) do not start with a limit below message_size_limit; local's default is 51200000.
+    for limit in ("mailbox_size_limit", "virtual_mailbox_limit"):
+        assert setting(limit, {"message_size": 100_000_000}) == "0"
+
+
 def test_each_lane_is_a_chain_of_its_own(setting):
     assert setting("submission_milter_maps", needs=MILTERS) == (
         "pipemap:{ randmap:{ lane-0, lane-1 }, inline:{"
