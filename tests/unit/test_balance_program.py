@@ -130,3 +130,29 @@ def test_a_member_whose_check_fails_stays_drained(balance, monkeypatch, capsys):
         "mailwright-balance: m1 stays drained, its health check does not pass: DOWN L4CON Refused, twice\n"
     )
     assert list(balance.drained()) == ["m1"]
+
+
+def test_a_start_forgets_the_drains_of_who_is_no_member_any_more(balance):
+    for name in ("m1", "m3"):
+        balance.write(balance.DRAINED / name, "2026-01-01T00:00:00Z leaving the fleet\n")
+    (balance.DRAINED / "lost+found").mkdir()
+    (balance.DRAINED / ".m2.new").write_text("cut off")
+    assert told(balance)["health", "m1"]["srv_admin_state"] == "8"
+    assert list(balance.drained()) == ["m1"]
+
+
+@pytest.mark.parametrize(
+    ("address", "place"), [("203.0.113.21", "[203.0.113.21]"), ("2001:db8::21", "[2001:db8::21]")]
+)
+def test_a_cut_ends_what_processes_of_before_a_reload_carry(balance, monkeypatch, address, place):
+    config = {**CONFIG, "servers": [CONFIG["servers"][0] | {"address": address}]}
+    balance.CONFIG.write_text(json.dumps(config))
+    said = []
+    monkeypatch.setattr(balance, "ask", lambda command: said.append(command) or "")
+    monkeypatch.setattr(balance.subprocess, "run", lambda argv, **_: said.append(argv))
+    assert balance.main(["cut", "m1"]) == 0
+    # Without brackets ss(8) takes the end of an IPv6 address for a port, and ends nothing.
+    assert said == [
+        "shutdown sessions server out-587/m1",
+        ["ss", "-Kt", "dst", place, "dport", "=", "10587"],
+    ]
