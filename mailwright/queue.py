@@ -205,7 +205,7 @@ class Mta:
         self._greet(peer)
         # soft_bounce: what the other one refuses stays here, and does not go back to its sender.
         # https://www.postfix.org/postconf.5.html#soft_bounce
-        # Nor does what is too old: it has not been tried where it is to go. 100d is the most that Postfix takes.
+        # Nor does what is too old, whose last try would be there. 100d is the most that Postfix takes.
         relay = {
             "relayhost": f"[{peer.fqdn.bare}]:{HAND_OVER_PORT}",
             "soft_bounce": "yes",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Annotated, Literal
 
 import typer
@@ -78,7 +77,7 @@ def _empty(site: Site, machine: Machine, how: str, patience: float) -> None:
         note(f"{machine.name}: {text}")
 
     if how == "hand-over":
-        _hand_over(mta, peers(site.fleet, machine), patience, tell)
+        mta.hand_over_to_one(peers(site.fleet, machine), patience, tell)
     elif how == "wait":
         mta.wait_until_empty(patience, tell)
     try:
@@ -88,15 +87,3 @@ def _empty(site: Site, machine: Machine, how: str, patience: float) -> None:
     except (QueueError, UnknownError) as error:
         # It may be drained because it is broken: that it is out of the traffic is what was asked for.
         problem(f"{machine.name}: what its queue holds is not known: {error}")
-
-
-def _hand_over(mta: Mta, others: tuple[Machine, ...], patience: float, say: Callable[[str], None]) -> None:
-    """To the first of the others that takes it."""
-    refusals: list[str] = []
-    for other in others:
-        try:
-            say(f"handing its queue over to {other.name}")
-            return mta.hand_over(other, patience, say)
-        except QueueError as error:
-            refusals.append(str(error))
-    raise QueueError("; ".join(refusals) or f"{mta.machine.name}: no other machine sends mail")

@@ -268,7 +268,7 @@ def test_what_is_done_is_not_done_again(leaving):
 
 def test_mail_in_a_stopped_machine_s_queue_stops_the_guide_and_how_to_start_it_is_said(leaving):
     made, mta = leaving(closed=True, stopped=True, messages=1)
-    with pytest.raises(MailwrightError, match="Postfix is stopped .*: `systemctl unmask it`"):
+    with pytest.raises(MailwrightError, match=r"Postfix is stopped .*: `systemctl unmask it`"):
         made.empty()
     assert mta.log == []
 

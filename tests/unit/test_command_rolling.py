@@ -12,7 +12,7 @@ from mailwright.converge.events import Event
 from mailwright.model.role import Result
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
-from mailwright.queue import Queue, QueueError
+from mailwright.queue import Mta, Queue, QueueError
 from mailwright.rolling.terms import ROLLING, Terms
 from mailwright.verify.expectation import UnknownError
 from mailwright.verify.reporter import Tally
@@ -112,6 +112,8 @@ class FakeMta:
 
     def wait_until_empty(self, patience, _say):
         raise QueueError(f"{self.machine.name}: after {patience:.0f} s 2 messages in the queue")
+
+    hand_over_to_one = Mta.hand_over_to_one
 
     def hand_over(self, peer, _patience, _say):
         self.desk.handed.append(peer.name)
