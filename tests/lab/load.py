@@ -152,7 +152,7 @@ def probing(lab, folder, addresses, port=587):
 
     def outage(begin, end):
         with journal.open() as lines:
-            return prober.outage(lines, begin, end)
+            return prober.outage(lines, order["addresses"], begin, end)
 
     try:
         yield outage

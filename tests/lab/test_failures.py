@@ -78,9 +78,11 @@ def test_the_active_balancer_loses_its_power(pool, under_load):
     active, other = pool.holder()
     with under_load("balancer killed", 465) as work:
         active.kill()
-        pool.wait_until_held_by(other)
-        work.more(100)
-        active.start()
+        try:
+            pool.wait_until_held_by(other)
+            work.more(100)
+        finally:
+            active.start()
 
 
 @pytest.mark.proof(PROOF)
@@ -115,11 +117,16 @@ def test_a_sending_host_with_a_queue_loses_its_power(deployed, pool, under_load)
             host.kill()
         finally:
             open_provider(deployed)
-        wait_until(
-            lambda: not pool.serves(host.name), f"{host.name} is seen to be down", timeout=90, interval=0.2
-        )
-        work.more(100)
-        host.start()
+        try:
+            wait_until(
+                lambda: not pool.serves(host.name),
+                f"{host.name} is seen to be down",
+                timeout=90,
+                interval=0.2,
+            )
+            work.more(100)
+        finally:
+            host.start()
         assert queued(host) > 50
 
 

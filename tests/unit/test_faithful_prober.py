@@ -31,6 +31,11 @@ def test_an_outage_is_of_one_address_and_counts_if_it_touches_the_time_asked_for
     lines = [
         json.dumps(each) for each in (["a", 1], ["b", 1.1], ["a", 1.2], ["b", 4.1], ["a", 1.3], ["a", 9])
     ]
-    assert outage(lines) == pytest.approx(7.7)
-    assert outage(lines, 0, 1.25) == pytest.approx(3)
-    assert outage(lines, 10) == 0
+    assert outage(lines, "ab", 1, 9) == pytest.approx(7.7)
+    assert outage(lines, "ab", 1.2, 1.25) == pytest.approx(3)
+
+
+def test_an_address_that_greets_no_more_is_out_until_the_end():
+    lines = [json.dumps(each) for each in (["a", 1], ["b", 1.1], ["a", 2], ["a", 5], ["a", 9])]
+    assert outage(lines, "ab", 1, 9) == pytest.approx(7.9)
+    assert outage(lines, "abc", 1, 9) == 8

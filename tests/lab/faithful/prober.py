@@ -49,14 +49,22 @@ async def run(order):
                 await asyncio.wait_for(stopped.wait(), order["every"])
 
 
-def outage(lines, begin=0, end=float("inf")):
-    """The longest time, in seconds, that an address did not greet anybody between `begin` and `end`."""
-    times = {}
+def outage(lines, addresses, begin, end):
+    """The longest time, in seconds, that one of these addresses greeted nobody between `begin` and `end`.
+
+    One that did not greet any more counts until `end`.
+    """
+    times = {address: [] for address in addresses}
     for line in lines:
         address, at = json.loads(line)
-        times.setdefault(address, []).append(at)
-    gaps = [b - a for each in times.values() for a, b in pairwise(sorted(each)) if b >= begin and a <= end]
-    return max(gaps, default=0)
+        times[address].append(at)
+    return max(gap for each in times.values() for gap in _gaps(sorted(each), begin, end))
+
+
+def _gaps(times, begin, end):
+    before = [] if times and times[0] <= begin else [begin]
+    after = [] if times and times[-1] >= end else [end]
+    return [b - a for a, b in pairwise([*before, *times, *after]) if b >= begin and a <= end]
 
 
 if __name__ == "__main__":
