@@ -19,6 +19,8 @@ from mailwright_certificates.wanted import Pair, Wanted
 _SYSTEM_ROOTS = Path("/etc/ssl/certs/ca-certificates.crt")
 _PATIENCE = 900
 """Seconds: DNS servers may take ten minutes to agree, and the authority has its own pace."""
+_FAREWELL = 60
+"""Seconds that certbot has to take its proofs back when its time is over."""
 _STALE_NONCES = 2
 """Runs more when the authority refuses a nonce, which says nothing against the request (RFC 8555 6.5).
 certbot itself asks once more each time; an authority under load may refuse twice in a row."""
@@ -29,6 +31,7 @@ _NOISE = re.compile(
     r"|Performing the following|Cleaning up|\W*$"
 )
 """How lines begin that certbot(1) prints around what the authority or a DNS server said."""
+_PROBLEM = re.compile(r"urn:ietf:params:acme:error:(\w+)")
 
 
 class RefusedError(Exception):
@@ -90,27 +93,37 @@ def _waiting(wanted: Wanted, pair: Pair, folder: Path) -> bool:
 
 def _ask(wanted: Wanted, folder: Path, lock: int) -> None:
     """Run certbot; once more with a new account if the authority has forgotten ours."""
-    said = _certbot(wanted, folder, lock)
-    for _ in range(_STALE_NONCES):
-        if said is None or "error:badNonce" not in _log(wanted):
-            break
-        said = _certbot(wanted, folder, lock)
-    if said is not None and "error:accountDoesNotExist" in _log(wanted):
+    said = _with_fresh_nonces(wanted, folder, lock)
+    if said is not None and _problem(wanted) == "accountDoesNotExist":
         server = urlsplit(wanted.directory)
         shutil.rmtree(
             wanted.home / "config" / "accounts" / f"{server.netloc}{server.path}", ignore_errors=True
         )
-        said = _certbot(wanted, folder, lock)
+        said = _with_fresh_nonces(wanted, folder, lock)
     if said is not None:
         raise RefusedError(reason(said))
 
 
-def _log(wanted: Wanted) -> str:
-    """The log of certbot's last run: what it prints leaves the kind of a problem out (RFC 8555 6.7)."""
+def _with_fresh_nonces(wanted: Wanted, folder: Path, lock: int) -> str | None:
+    """Run certbot until it is not a nonce that is refused; what it said when it failed."""
+    said = _certbot(wanted, folder, lock)
+    for _ in range(_STALE_NONCES):
+        if said is None or _problem(wanted) != "badNonce":
+            break
+        said = _certbot(wanted, folder, lock)
+    return said
+
+
+def _problem(wanted: Wanted) -> str | None:
+    """The last problem that the authority named (RFC 8555 6.7): in the log, as the output leaves the kind out.
+
+    Those before it certbot has got over by itself.
+    """
     try:
-        return (wanted.home / "logs" / "letsencrypt.log").read_text(errors="replace")
+        log = (wanted.home / "logs" / "letsencrypt.log").read_text(errors="replace")
     except OSError:
-        return ""
+        return None
+    return next(reversed(_PROBLEM.findall(log)), None)
 
 
 def _certbot(wanted: Wanted, folder: Path, lock: int) -> str | None:
@@ -127,22 +140,30 @@ def _certbot(wanted: Wanted, folder: Path, lock: int) -> str | None:
         *("--cert-path", folder / "cert.pem", "--chain-path", folder / "chain.pem"),
     ]
     # certbot keeps our lock open: should we be killed, the next run waits until it has ended.
+    with subprocess.Popen(
+        [str(word) for word in command],
+        env=os.environ | wanted.environment | _trust(wanted),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        pass_fds=(lock,),
+        umask=0o077,
+    ) as process:
+        try:
+            said = process.communicate(timeout=_PATIENCE)[0].decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            _end(process)
+            raise RefusedError(f"certbot had no answer of {wanted.directory} within {_PATIENCE} s") from None
+    return said or f"certbot ended with status {process.returncode}" if process.returncode != 0 else None
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Have certbot clean up and end, or end it."""
+    process.terminate()
     try:
-        done = subprocess.run(
-            [str(word) for word in command],
-            env=os.environ | wanted.environment | _trust(wanted),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=_PATIENCE,
-            check=False,
-            pass_fds=(lock,),
-            umask=0o077,
-        )
+        process.communicate(timeout=_FAREWELL)
     except subprocess.TimeoutExpired:
-        raise RefusedError(f"certbot had no answer of {wanted.directory} within {_PATIENCE} s") from None
-    said = done.stdout.decode(errors="replace")
-    return said or f"certbot ended with status {done.returncode}" if done.returncode != 0 else None
+        process.kill()
 
 
 def _trust(wanted: Wanted) -> dict[str, str]:
