@@ -301,7 +301,9 @@ def test_a_clock_that_is_set_back_does_not_put_the_next_try_off(desk):
 
 def failure(desk):
     (found,) = json.loads((desk.here / "run" / "failures.json").read_text()).values()
-    script = "import sys; from mailwright_certificates.memory import *; f = Memory(Path(sys.argv[1])).failures"
+    script = (
+        "import sys; from mailwright_certificates.memory import *; f = Memory(Path(sys.argv[1])).failures"
+    )
     argv = [sys.executable, "-c", f"{script}; print(*(each.next for each in f.values()))", desk.here / "run"]
     env = os.environ | {"PYTHONPATH": str(PROGRAM)}
     done = subprocess.run(argv, env=env, capture_output=True, text=True, check=True)

@@ -29,6 +29,14 @@ _METRICS = {
 
 def main() -> int:
     """Run one command line; returns the exit status."""
+    try:
+        return _main()
+    except OSError as error:
+        print(_sentence(error), file=sys.stderr)
+        return 1
+
+
+def _main() -> int:
     parser = argparse.ArgumentParser(
         prog="mailwright-certificates",
         description="Renew certificates in the last third of their lifetime, and reload what serves them."
@@ -47,7 +55,7 @@ def main() -> int:
         print(json.dumps([_state(wanted, pair) for pair in wanted.pairs], indent=2))
         return 0
     if asked.settled:
-        return 0 if all(_settled(wanted, pair) for pair in wanted.pairs) else 1
+        return 0 if not _in_debt(wanted) and all(_settled(wanted, pair) for pair in wanted.pairs) else 1
     if asked.genuine:
         return _genuine(wanted)
     unknown = set(asked.force or ()) - {pair.certificate for pair in wanted.pairs}
@@ -60,6 +68,8 @@ def main() -> int:
         status = Run(wanted, lock, frozenset(asked.force or ()), patient=patient).all()
         if asked.apply:
             (wanted.run / _APPLIED).touch()
+        if status == 0 and not patient:
+            units.clear()
         return status
 
 
@@ -99,7 +109,7 @@ class Run:
             self.memory.succeeded(pair.title)
             return
         failure = self.memory.failures.get(pair.title)
-        if self.patient and failure and time.time() < failure.next:
+        if self.patient and failure and failure.waits(time.time()):
             return
         if forced:
             authority.forget(self.wanted, pair)
@@ -161,7 +171,14 @@ def _settled(wanted: Wanted, pair: Pair) -> bool:
         return False
     if serving.fault(pair, wanted.directory):
         return failure is not None and _just_applied(wanted, failure, now)
-    return not leaf.due(x509.now()) or (failure is not None and now < failure.next)
+    return not leaf.due(x509.now()) or (failure is not None and failure.waits(now))
+
+
+def _in_debt(wanted: Wanted) -> bool:
+    """Whether a kill kept a service from being told of what it serves."""
+    failures, now = Memory(wanted.run).failures, time.time()
+    owed = units.owed(wanted.run, _units(wanted))
+    return any(not (u.name in failures and _just_applied(wanted, failures[u.name], now)) for u in owed)
 
 
 def _just_applied(wanted: Wanted, failure: Failure, now: float) -> bool:

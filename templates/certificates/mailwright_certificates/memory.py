@@ -17,11 +17,16 @@ class Failure:
     since: float
     last: float
     tries: int
+    """As far as the wait before each was over: what a deploy asks in between does not make it longer."""
 
     @property
     def next(self) -> float:
         """When the timer asks again: an hour after the first time, then twice as long, at most half a day."""
         return self.last + min(_FIRST_WAIT << min(self.tries - 1, 10), _LONGEST_WAIT)
+
+    def waits(self, now: float) -> bool:
+        """Whether that is still to come; nobody waits where the clock was set back meanwhile."""
+        return self.last <= now < self.next
 
 
 class Memory:
@@ -40,7 +45,7 @@ class Memory:
     def failed(self, title: str, reason: str, now: float) -> None:
         """Remember a failure."""
         before = self.failures.get(title)
-        since, tries = (before.since, before.tries + 1) if before else (now, 1)
+        since, tries = (before.since, before.tries + (not before.waits(now))) if before else (now, 1)
         self.failures[title] = Failure(reason, since, now, tries)
         self._write()
 
@@ -65,4 +70,5 @@ def replace(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     half = file.with_name(f"{file.name}.new")
     half.write_text(text)
+    half.chmod(0o644)  # whatever the umask of who runs us
     half.replace(file)
