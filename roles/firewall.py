@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_network, summarize_address_range
 from typing import Annotated
 
 from pydantic import Field
@@ -107,9 +107,26 @@ def _opening(ctx: Context[FirewallSettings], proto: str, ports: list[Port]) -> O
     if audience == "public":
         return Opening(audience, match, reasons, anyone=True)
     networks = _networks(ctx, ports[0])
-    ipv4 = collapse_addresses(n for n in networks if isinstance(n, IPv4Network))
-    ipv6 = collapse_addresses(n for n in networks if isinstance(n, IPv6Network))
-    return Opening(audience, match, reasons, False, tuple(map(str, ipv4)), tuple(map(str, ipv6)))
+    ipv4, ipv6 = (tuple(_ranges(n for n in networks if n.version == version)) for version in (4, 6))
+    return Opening(audience, match, reasons, False, ipv4, ipv6)
+
+
+def _ranges(networks: Iterable[IPv4Network | IPv6Network]) -> Iterator[str]:
+    """The networks with neighbours made one, as nft itself would.
+
+    A set that nft has merged to one range is not what it would have made of that range, and a ruleset that
+    was taken back from the kernel's list would differ from the one it came from.
+    """
+    blocks: list[list[IPv4Network | IPv6Network]] = []
+    for network in sorted(networks, key=lambda n: (int(n[0]), int(n[-1]))):
+        if blocks and int(network[0]) <= max(int(n[-1]) for n in blocks[-1]) + 1:
+            blocks[-1].append(network)
+        else:
+            blocks.append([network])
+    for block in blocks:
+        first, last = block[0][0], max((n[-1] for n in block), key=int)
+        whole = list(summarize_address_range(first, last))
+        yield str(whole[0]) if len(whole) == 1 else f"{first}-{last}"
 
 
 def _networks(ctx: Context[FirewallSettings], port: Port) -> tuple[IPv4Network | IPv6Network, ...]:

@@ -52,7 +52,7 @@ def test_what_nobody_declares_is_closed(rules):
 def test_fleet_ports_are_open_to_every_machine_of_the_fleet(rules):
     other = {"name": "m2", "fqdn": "m2.brightpost.example", "ipv4": "203.0.113.12"}
     text = rules(Port(9100, "tcp", "fleet", "metrics"), machines=[other])
-    assert "ip saddr { 203.0.113.11/32, 203.0.113.12/32 } tcp dport { 9100 } accept" in text
+    assert "ip saddr { 203.0.113.11-203.0.113.12 } tcp dport { 9100 } accept" in text
     assert "ip6 saddr { 2001:db8::11/128 } tcp dport { 9100 } accept" in text
     assert "tcp dport { 9100 } accept" not in text
 
