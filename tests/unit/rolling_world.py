@@ -140,8 +140,9 @@ class World:
             return "DOWN"
         return "DRAIN" if member in self.drained[name] else "UP"
 
-    def do_drain(self, name, member, why):
-        self.drained[name][member] = why
+    def do_drain(self, name, member, *why):
+        if why or member not in self.drained[name]:
+            self.drained[name][member] = " ".join(why)
 
     def do_undrain(self, name, member):
         self.drained[name].pop(member, None)

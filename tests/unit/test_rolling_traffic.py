@@ -137,6 +137,23 @@ def test_a_balancer_that_dies_meanwhile_is_waited_for_until_another_has_the_addr
     assert 3 < world.now < 9
 
 
+def test_a_drain_that_a_reload_has_overtaken_is_told_again(world):
+    status, deaf = world.status, {"lb1"}
+
+    def overtaken(name, member):
+        return "UP" if name in deaf and member == "out1" else status(name, member)
+
+    def pause(_):
+        if "lb1 drain out1" in world.log:
+            deaf.clear()
+
+    world.status, world.pause = overtaken, pause
+    leaves(world, "out1")
+    assert world.said == ["out1: lb1 still sends it sessions"]
+    assert world.log[2:] == ["lb1 drain out1"]
+    assert world.drained["lb1"] == {"out1": "new disk"}
+
+
 def test_before_its_balancers_are_deployed_a_member_serves_nobody(world):
     world.bare, world.holder = {"lb1", "lb2"}, None
     leaves(world, "out1", RUN)
