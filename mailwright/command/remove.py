@@ -18,6 +18,7 @@ from mailwright.command.leaving import traffic_of
 from mailwright.growth.aside import aside, refusals
 from mailwright.growth.fleetfile import without_machine
 from mailwright.growth.publishing import leading_records, part_of
+from mailwright.growth.sight import unseen
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.load import check_text
@@ -155,11 +156,12 @@ class Leaving:
             self.growing.operator.agree(f"Drain {name} at {', '.join(balancers)}?")
             traffic_of(site.fleet).leave([name], Terms(why=LEAVING, wait=self.wait))
             found.append(f"drained at {', '.join(balancers)}, no session left")
-        leading = leading_records(site, name) if site.fleet.providers else frozenset()
-        if leading:
+        if leading := leading_records(site, name):
             without = replace(site, fleet=aside(site.fleet, name))
             plans = part_of(plan_site(without, say=note), lambda key: key in leading)
             done = self.growing.publish(without, plans)
+            if old := unseen(without, {each.key for each in plans.by_hand}):
+                raise MailwrightError("\n".join(f"{line}; change it by hand" for line in old))
             names = ", ".join(sorted({key[0].removesuffix(".") for key in leading}))
             found.append(f"no longer among {names}: {self._wait_for_resolvers(site, published=done)}")
         return "; ".join(found) or "nothing led to it"

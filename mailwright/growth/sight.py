@@ -5,12 +5,13 @@ from __future__ import annotations
 import smtplib
 import ssl
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from maildns.judging.check import State, Verdict
 from maildns.policy.hosts import reverse_name
+from maildns.records import RrKey
 from mailwright.dnscheck import check_site
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Fleet, Machine
@@ -88,6 +89,16 @@ def wait_until_seen(
         if clock() - began >= patience:
             raise MailwrightError("\n".join(wrong))
         pause(2)
+
+
+def unseen(site: Site, keys: Collection[RrKey]) -> list[str]:
+    """What the world sees otherwise than `site` has it, of these sets; a line for each."""
+    found = check_site(site, ["records", *{name for name, _ in keys}]) if keys else ()
+    return [
+        f"{verdict.subject} {verdict.what}: {verdict.sentence}"
+        for verdict in found
+        if verdict.state is not State.OK and (verdict.subject, verdict.what) in keys
+    ]
 
 
 def _line(verdict: Verdict) -> str:

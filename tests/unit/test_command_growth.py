@@ -1,17 +1,22 @@
 """`add` and `remove` as guides: in which order, who is asked, and what a failed step leaves."""
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
 
+from maildns.judging.check import State, Verdict
+from maildns.records import RRset
 from mailwright.command import main, remove
 from mailwright.command.add import Entry, Joining
 from mailwright.command.growing import Growing
 from mailwright.command.guide import Operator, Step, follow, replace_text
 from mailwright.command.remove import Leaving, QueueFate
+from mailwright.dnsplan import Plans
+from mailwright.growth import sight
 from mailwright.model.errors import MailwrightError
 from mailwright.model.load import load_fleet
 from mailwright.queue import QueueError
@@ -296,15 +301,41 @@ def test_without_balancers_the_old_addresses_are_waited_out(inventory, monkeypat
     leading = frozenset({("smtp.news.example.com.", "A")})
     monkeypatch.setattr(remove, "leading_records", lambda *_: leading)
     monkeypatch.setattr(remove, "plan_site", lambda site, **_: site)
-    monkeypatch.setattr(remove, "part_of", lambda site, chosen: (site, chosen))
+    monkeypatch.setattr(remove, "part_of", lambda _, chosen: SimpleNamespace(by_hand=(), chosen=chosen))
     monkeypatch.setattr(Growing, "publish", lambda _, site, plans: published.append((site, plans)) or True)
     made = Leaving(growing(inventory, "out2"), pause=waited.append)
     assert made.lead_nobody().startswith("no longer among smtp.news.example.com: waited")
-    (site, (_, chosen)) = published[0]
+    (site, plans) = published[0]
+    chosen = plans.chosen
     assert [m.name for m in site.fleet.members(site.fleet.pools[0])] == ["out1"]
     assert chosen(("smtp.news.example.com.", "A"))
     assert not chosen(("out2.news.example.com.", "A"))  # it sends until its queue is empty
     assert waited == [site.fleet.dns.ttl]
+
+
+def test_what_leads_to_it_by_hand_is_waited_for_until_the_world_sees_it(inventory, monkeypatch):
+    inventory.write_text(inventory.read_text().replace("machines:\n", POOL + "machines:\n", 1))
+    site = growing(inventory, "out2").site
+    without = replace(site, fleet=site.fleet.model_copy(update={"providers": {}}))
+    monkeypatch.setattr(Growing, "site", without)
+    key, waited = ("smtp.news.example.com.", "A"), []
+    monkeypatch.setattr(remove, "leading_records", lambda *_: frozenset({key}))
+    plans = Plans((), (RRset(*key, 300, frozenset({"192.0.2.11"})),), {})
+    monkeypatch.setattr(remove, "plan_site", lambda *_, **__: plans)
+    monkeypatch.setattr(remove.Leaving, "_mta", lambda *_: FakeMta())
+    old = Verdict(*key, State.FAULT, "192.0.2.12 is there as well", "records")
+    other = Verdict("mx1.smtp.news.example.com.", "A", State.FAULT, "is another matter", "records")
+    seen = [old, other]
+    monkeypatch.setattr(sight, "check_site", lambda *_: iter(seen))
+    made = Leaving(growing(inventory, "out2"), pause=waited.append)
+    with pytest.raises(MailwrightError) as failed:
+        made.lead_nobody()
+    assert str(failed.value) == "smtp.news.example.com. A: 192.0.2.12 is there as well; change it by hand"
+    assert waited == []
+    seen.remove(old)
+    ttl = site.fleet.dns.ttl
+    assert made.lead_nobody() == f"no longer among smtp.news.example.com: waited the TTL of {ttl} s"
+    assert waited == [ttl]
 
 
 POOL = """\
