@@ -214,10 +214,10 @@ def checks(ctx: Context[HaproxySettings]) -> Iterable[Check]:
         "mailwright verify: what is wrong with the pool's members?",
     )
     yield Check(
-        "no member is drained and forgotten",
+        "nobody is drained and forgotten",
         f"{PROGRAM} state",
         _nobody_forgotten,
-        f"mailwright undrain, once the member is well; or {PROGRAM} undrain MEMBER on {ctx.machine.name}",
+        f"mailwright undrain, once it is well; or {PROGRAM} undrain MEMBER (or return) on {ctx.machine.name}",
     )
     yield Check(
         "the runtime socket is root's alone",
@@ -244,7 +244,7 @@ def _served(result: Result) -> str | None:
 
 
 def _nobody_forgotten(result: Result) -> str | None:
-    """Somebody may be working on a drained member, and a rolling run is not to be stopped by that."""
+    """Somebody may be working on what is drained, and a rolling run is not to be stopped by that."""
     if result.status != 0:
         return result.stderr.strip()[:300]
     state = json.loads(result.stdout)
@@ -252,6 +252,9 @@ def _nobody_forgotten(result: Result) -> str | None:
     asleep = dict.fromkeys(s["member"] for s in state["servers"] if s["status"] in ("DRAIN", "MAINT"))
     oldest = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - seconds(_FORGOTTEN)))
     found = [f"{member} is drained since {note}" for member, note in listed.items() if note < oldest]
+    since = state.get("retired_since", "")
+    if state.get("retired") is not None and since < oldest:
+        found.append(f"this balancer is drained since {since} {state['retired']}".strip())
     found += [f"{member} is drained, and nobody noted it" for member in asleep if member not in listed]
     awake = dict.fromkeys(s["member"] for s in state["servers"] if s["status"] == "UP")
     found += [f"{member} is noted as drained, and gets sessions" for member in awake if member in listed]

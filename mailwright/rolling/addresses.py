@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mailwright.model.errors import DrainError
 from mailwright.model.fleet import Fleet
+from mailwright.model.pools import Pool
 from mailwright.rolling.balancers import Answers, Balancers, serving
 from mailwright.rolling.terms import ROLLING, SETTLE, Say, Terms
 
@@ -67,16 +68,24 @@ class Addresses:
 
     def _require_heir(self, name: str, answers: Answers) -> None:
         for pool in self.fleet.balanced_by(name):
-            others = [other for other in pool.balancers if other != name]
-            fit = [
-                o for o in others if (state := answers.states.get(o)) and not (state.retired or state.absent)
-            ]
-            if not any(serving(self.fleet, pool, {other: answers.states[other]}) for other in fit):
-                why = answers.silence or f"{', '.join(others)} cannot serve"
+            others = {other: self._unfit(other, pool, answers) for other in pool.balancers if other != name}
+            if all(others.values()):
+                why = "; ".join(f"{other}: {reason}" for other, reason in others.items())
                 raise DrainError(
                     f"{pool.name}: no other balancer can take the addresses of {name} ({why}): bring one "
                     "back first, or --force"
                 )
+
+    def _unfit(self, name: str, pool: Pool, answers: Answers) -> str:
+        """Why a balancer could not take a pool's addresses and serve; empty if it can."""
+        state = answers.states.get(name)
+        if state is None:
+            return answers.silent[name]
+        if state.retired:
+            return f"it is drained ({state.why})"
+        if reason := state.absent or state.stands_aside(pool.name):
+            return reason
+        return "" if serving(self.fleet, pool, {name: state}) else "it finds no member well"
 
     def _wait(self, wrong: Callable[[], str]) -> str:
         """Until nothing is wrong any more; what still is when the time is over."""
@@ -106,6 +115,9 @@ class Addresses:
         mine = answers.states.get(name)
         if mine is None or mine.retired:
             return "it has not come back"
+        for pool in self.fleet.balanced_by(name):
+            if reason := mine.stands_aside(pool.name):
+                return f"{pool.name}: {reason}"
         for address in self._addresses(name):
             holders = [other for other, state in answers.states.items() if address in state.holds]
             if len(holders) > 1 or not (holders or answers.silent):

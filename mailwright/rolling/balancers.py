@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mailwright.model.errors import DrainError
@@ -54,6 +54,8 @@ class State:
     """Whether it was told to leave the virtual addresses to others."""
     why: str = ""
     """The reason that was given with that."""
+    vrrp: Mapping[str, str] = field(default_factory=dict)
+    """By pool what its keepalived has said last: MASTER, BACKUP, FAULT or STOP."""
     absent: str = ""
     """Why it balances nothing at all; empty for a balancer that has been deployed."""
 
@@ -64,6 +66,11 @@ class State:
     def drained(self, member: str) -> bool:
         """Whether no new session goes to a member in any backend; one that it does not know gets none."""
         return all(server.drained for server in self.of(member))
+
+    def stands_aside(self, pool: str) -> str:
+        """Why keepalived would not take a pool's addresses; empty if it holds them or stands by."""
+        word = self.vrrp.get(pool, "")
+        return f"its keepalived says {word}" if word in ("FAULT", "STOP") else ""
 
 
 @dataclass(frozen=True)
@@ -140,7 +147,7 @@ class Balancers:
             raise DrainError(_said(result))
         try:
             return read_state(result.stdout)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise DrainError(f"its state cannot be read: {result.stdout.strip()[:200]!r}") from None
 
     def _run(self, name: str, words: Iterable[str]) -> Result:
@@ -186,7 +193,7 @@ def read_state(text: str) -> State:
     """Read what `mailwright-balance state` prints.
 
     Raises:
-        ValueError: it is no JSON, or not of this shape (KeyError and TypeError likewise).
+        ValueError: it is no JSON, or not of this shape (KeyError, TypeError and AttributeError likewise).
     """
     data: dict[str, Any] = json.loads(text)
     retired = data.get("retired")
@@ -195,6 +202,7 @@ def read_state(text: str) -> State:
         tuple(_server(each) for each in data["servers"]),
         retired is not None and retired is not False,
         retired if isinstance(retired, str) else "",
+        {str(pool): str(word) for pool, word in data.get("vrrp", {}).items()},
     )
 
 

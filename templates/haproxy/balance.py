@@ -33,6 +33,8 @@ CONFIG = Path("/etc/mailwright/balance.json")
 DRAINED = Path("/var/lib/mailwright/drained")
 RETIRED = Path("/var/lib/mailwright/retired")
 """1 or 0: keepalived tracks it, and gives the addresses up at once (keepalived.conf(5), track_file)."""
+VRRP = Path("/run/mailwright/vrrp")
+"""A file for each pool: MASTER, BACKUP, FAULT or STOP, as keepalived has said last, and since when."""
 STATES = Path("/var/lib/mailwright/balance/servers")
 HEALTH = "health"
 """The backend whose servers are checked; those of the pools track them, drains included."""
@@ -158,7 +160,12 @@ def state() -> None:
                 "why": listed.get(server["member"], "").partition(" ")[2],
             }
         )
-    itself = {"holds": held(wanted["addresses"]), "retired": retired()}
+    itself = {
+        "holds": held(wanted["addresses"]),
+        "vrrp": vrrp({server["pool"] for server in wanted["servers"]}),
+        "retired": retired(),
+        "retired_since": retirement().partition(" ")[0],
+    }
     print(json.dumps({**itself, "drained": listed, "servers": found}, indent=1))
 
 
@@ -179,6 +186,12 @@ def held(addresses: list[str]) -> list[str]:
     done = subprocess.run(["ip", "-json", "address", "show"], capture_output=True, text=True, check=True)
     own = {info["local"] for link in json.loads(done.stdout) for info in link["addr_info"] if "local" in info}
     return [address for address in addresses if address in own]
+
+
+def vrrp(pools: set[str]) -> dict[str, str]:
+    """What keepalived says of each pool's addresses here."""
+    files = {pool: VRRP / pool for pool in sorted(pools)}
+    return {pool: file.read_text().partition(" ")[0] for pool, file in files.items() if file.is_file()}
 
 
 def drain(member: str, *why: str) -> None:
@@ -222,8 +235,13 @@ def retired() -> str | None:
     """Why this balancer leaves the virtual addresses to others; nothing while it does not."""
     if not RETIRED.exists() or RETIRED.read_text().strip() in ("", "0"):
         return None
+    return retirement().partition(" ")[2]
+
+
+def retirement() -> str:
+    """Since when it is so or was last, and why."""
     reason = RETIRED.with_suffix(".why")
-    return reason.read_text().strip().partition(" ")[2] if reason.exists() else ""
+    return reason.read_text().strip() if reason.exists() else ""
 
 
 def retire(*why: str) -> None:

@@ -69,6 +69,8 @@ class World:
         """Balancers that do not answer, with the reason."""
         self.bare = set()
         """Balancers without mailwright-balance."""
+        self.vrrp = {}
+        """What keepalived says of the pools on a balancer, where it is not what it should."""
         self.holder = "lb1"
         self.kill_before = None
         """The number of the word told to a balancer before which the controller dies."""
@@ -117,6 +119,7 @@ class World:
     def state(self, name):
         return {
             "holds": [str(p.ipv4) for p in self.fleet.pools] if name == self.holder else [],
+            "vrrp": dict.fromkeys((p.name for p in self.fleet.pools), self.keepalived(name)),
             "retired": self.retired.get(name),
             "servers": [
                 {
@@ -134,6 +137,10 @@ class World:
                 for port in each.ports
             ],
         }
+
+    def keepalived(self, name):
+        default = "FAULT" if name in self.retired else "MASTER" if name == self.holder else "BACKUP"
+        return self.vrrp.get(name, default)
 
     def status(self, name, member):
         if member in self.down:

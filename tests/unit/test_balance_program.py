@@ -132,6 +132,27 @@ def test_a_member_whose_check_fails_stays_drained(balance, monkeypatch, capsys):
     assert list(balance.drained()) == ["m1"]
 
 
+def test_a_balancer_tells_its_keepalived_s_word_and_since_when_it_is_retired(balance, monkeypatch, capsys):
+    monkeypatch.setattr(balance, "VRRP", balance.CONFIG.parent / "vrrp")
+    monkeypatch.setattr(balance, "RETIRED", balance.CONFIG.parent / "retired")
+    monkeypatch.setattr(balance, "established", dict)
+    monkeypatch.setattr(balance, "held", list)
+    rows = "".join(f"out-587,{m},UP,0,0,\n" for m in ("m1", "m2"))
+    monkeypatch.setattr(balance, "ask", lambda _: f"# pxname,svname,status,scur,qcur,\n{rows}")
+    balance.write(balance.VRRP / "out", "BACKUP 2026-01-01T00:00:00Z\n")
+
+    def told():
+        assert balance.main(["state"]) == 0
+        state = json.loads(capsys.readouterr().out)
+        return state["vrrp"], state["retired"], state["retired_since"][:2]
+
+    assert told() == ({"out": "BACKUP"}, None, "")
+    assert balance.main(["retire", "new", "disk"]) == 0
+    assert told() == ({"out": "BACKUP"}, "new disk", "20")
+    assert balance.main(["return"]) == 0
+    assert told()[1] is None
+
+
 def test_a_start_forgets_the_drains_of_who_is_no_member_any_more(balance):
     for name in ("m1", "m3"):
         balance.write(balance.DRAINED / name, "2026-01-01T00:00:00Z leaving the fleet\n")

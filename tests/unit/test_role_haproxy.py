@@ -130,12 +130,12 @@ def test_the_balancers_program_knows_every_server(plan, content_of):
     assert len(places) == 6
 
 
-def state(*servers, drained=None):
+def state(*servers, drained=None, **more):
     rows = [
         {"pool": "outgoing", "port": port, "member": member, "status": status}
         for port, member, status in servers
     ]
-    return Result(0, json.dumps({"servers": rows, "drained": drained or {}}), "")
+    return Result(0, json.dumps({"servers": rows, "drained": drained or {}, **more}), "")
 
 
 @pytest.fixture
@@ -177,7 +177,13 @@ def test_a_port_without_a_member_is_a_fault(judge, result, verdict):
             state((587, "out1", "UP"), drained={"out1": "9999-01-01T00:00:00Z"}),
             "out1 is noted as drained, and gets sessions",
         ),
+        (state(retired="rolling", retired_since="9999-01-01T00:00:00Z"), None),
+        (state(retired=None, retired_since="2020-01-01T00:00:00Z"), None),
+        (
+            state(retired="rolling", retired_since="2020-01-01T00:00:00Z"),
+            "this balancer is drained since 2020-01-01T00:00:00Z rolling",
+        ),
     ],
 )
 def test_a_forgotten_drain_is_a_fault(judge, result, verdict):
-    assert judge("no member is drained and forgotten", result) == verdict
+    assert judge("nobody is drained and forgotten", result) == verdict

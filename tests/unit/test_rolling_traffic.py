@@ -230,9 +230,22 @@ def test_a_balancer_stays_when_nobody_can_take_its_place(world, wrong):
 
 def test_a_balancer_that_finds_no_member_well_is_no_heir(world):
     world.down = {"out1", "out2", "out3"}
-    assert "outgoing: no other balancer can take the addresses of lb1 (lb2 cannot serve)" in refused(
-        world, "lb1"
-    )
+    said = refused(world, "lb1")
+    assert "outgoing: no other balancer can take the addresses of lb1 (lb2: it finds no member well)" in said
+
+
+@pytest.mark.parametrize("word", ["FAULT", "STOP"])
+def test_a_balancer_whose_keepalived_would_take_nothing_is_no_heir(world, word):
+    world.vrrp = {"lb2": word}
+    assert f"addresses of lb1 (lb2: its keepalived says {word})" in refused(world, "lb1")
+    assert world.log == []
+
+
+def test_a_balancer_whose_keepalived_stays_at_fault_is_not_back(world):
+    leaves(world, "lb1")
+    world.vrrp = {"lb1": "FAULT"}
+    with pytest.raises(DrainError, match="lb1: after 60 s outgoing: its keepalived says FAULT"):
+        world.traffic().join("lb1")
 
 
 def test_a_balancer_whose_addresses_nobody_takes_is_put_back(world):
