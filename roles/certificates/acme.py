@@ -18,6 +18,7 @@ from mailwright.model.document import display
 from mailwright.model.errors import MailwrightError, NeedsError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import (
+    ALGORITHMS,
     Absent,
     BackupPath,
     Certificate,
@@ -76,14 +77,18 @@ def files(ctx: Context[Any]) -> Needs:
         NeedsError: a name cannot be proved from this machine.
         MailwrightError: `acme.ca` is no PEM file.
     """
+    certificates = ctx.merged.certificates
     _refuse_unprovable(ctx)
     library = next(f for f in template_folders() if (f / "certificates").is_dir()) / "certificates"
     given = [
         File(_given(c, p), _key(ctx, c, p), mode=0o600, secret=True)
-        for c in ctx.merged.certificates
+        for c in certificates
         if c.pinned
         for p in c.pairs
     ]
+    credentials = _credentials(ctx)
+    possible = [_CREDENTIALS, *(_given(c, p) for c in certificates for p in map(c.pair, ALGORITHMS))]
+    kept = {file.path for file in (*given, *credentials)}
     ca = [File(_AUTHORITY_CA, _authority_ca(ctx.fleet.acme.ca))] if ctx.fleet.acme.ca else []
     return Needs(
         directories=(
@@ -104,16 +109,17 @@ def files(ctx: Context[Any]) -> Needs:
                 for kind in ("service", "timer")
             ),
             File(CONFIG, _config(ctx)),
-            *_credentials(ctx),
+            *credentials,
             *given,
             *ca,
         ),
+        absent=tuple(Absent(path) for path in possible if path not in kept),
     )
 
 
 def absent(ctx: Context[Any]) -> tuple[Absent, ...]:
     """What a machine that no longer asks the authority must not keep: what to do, and credentials."""
-    given = (_given(c, p) for c in ctx.merged.certificates for p in c.pairs)
+    given = (_given(c, p) for c in ctx.merged.certificates for p in map(c.pair, ALGORITHMS))
     return tuple(Absent(path) for path in (CONFIG, _CREDENTIALS, *given))
 
 

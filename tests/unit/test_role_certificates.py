@@ -261,6 +261,12 @@ def test_a_pinned_certificate_is_asked_for_with_the_key_from_the_secrets(acme_pl
     assert (given.content.decode(), given.mode, given.secret) == (key, 0o600, True)
 
 
+def test_a_key_that_is_not_pinned_any_more_does_not_stay_on_the_machine(acme_plan):
+    plan = acme_plan()
+    gone = {a.path for a in plan.merged.absent}
+    assert gone == {"/etc/mailwright/acme/mail-ecdsa.pem", "/etc/mailwright/acme/mail-rsa.pem"}
+
+
 def test_what_is_secret_can_be_drawn():
     roles = (certificates.ROLE, Role("mail", Settings, lambda _: None, needs=lambda _: PINNED))
     fleet = Fleet.model_validate(
@@ -295,6 +301,7 @@ def test_port_80_proves_what_leads_to_one_machine_only(acme_plan):
     (port,) = [p for p in plan.merged.ports if p.number == 80]
     assert (port.audience, port.brief) == ("public", True)
     assert not [f for f in plan.merged.files if f.path.endswith("credentials")]
+    assert "/etc/mailwright/acme/credentials" in {a.path for a in plan.merged.absent}  # of dns-01 before
     second = {"name": "m2", "fqdn": "m2.brightpost.example", "ipv4": "203.0.113.12", "roles": {}}
     several = POOL | {"members": ["m1", "m2"]}
     with pytest.raises(NeedsError, match=r"^m1: smtp\.brightpost\.example leads to several machines.*dns-01"):
