@@ -205,6 +205,8 @@ class RealEffects:
     def not_served(self) -> tuple[str, ...]:
         """As in `Effects`; addresses that this machine has no route to are left out."""
         met = [place for place in places(self.site, self.subject) if has_route(place.address)]
+        if not met:
+            return (f"there is no route from here to any place where {self.name} is served",)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return tuple(why for why in pool.map(self._fault, met) if why)
 

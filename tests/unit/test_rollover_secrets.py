@@ -11,6 +11,7 @@ from mailwright.model.errors import SecretError
 from mailwright.model.needs import Certificate
 from mailwright.model.secrets_file import Vault
 from mailwright.model.secrets_store import FleetSecrets, initialise
+from mailwright.rollover import world
 from mailwright.rollover.world import RealEffects
 from tests.unit.test_command_certificates import NAMES, NOW, made, site
 
@@ -58,6 +59,11 @@ def effects(vault):
         return replace(site(certificate=BOTH), secrets=FleetSecrets(vault))
 
     return RealEffects(open_site, "smtp", vault, lambda *_: {}, NOW.timestamp)
+
+
+def test_a_key_that_could_be_looked_at_nowhere_is_not_taken_for_served(effects, monkeypatch):
+    monkeypatch.setattr(world, "has_route", lambda _: False)
+    assert effects.not_served() == ("there is no route from here to any place where smtp is served",)
 
 
 def test_both_pairs_are_exchanged_in_one_stroke_and_the_old_keys_kept_for_a_while(effects, vault):
