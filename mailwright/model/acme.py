@@ -27,7 +27,7 @@ class Acme(Model):
     ca: str | None = None
     """A PEM file on the operator's side that the authority's own server is verified by, where the world's
     roots do not: a private authority. Relative to the fleet file, `~` allowed."""
-    propagation: Annotated[int, Field(ge=0, le=1800)] | None = None
+    propagation: Annotated[int, Field(ge=0, le=600)] | None = None
     """Seconds that your DNS servers take to agree on a change; the authority is asked that much later.
     Default: 60 with signed updates, 10 with Cloudflare; Route53 tells by itself."""
 
