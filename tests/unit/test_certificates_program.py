@@ -498,6 +498,29 @@ def test_a_deploy_that_went_well_clears_the_failure_of_the_timer(desk):
     assert clears in (desk.here / "systemctl").read_text().splitlines()
 
 
+def test_a_clock_that_is_a_little_late_does_not_refuse_what_is_new(desk):
+    desk.run()
+    leaf, above = (desk.here / f"{name}.pem" for name in ("early", "ca"))
+    leaf.write_bytes(dated(desk, age=-1 / 1440, left=1))  # valid from the next minute on
+    old = desk.here / "old.pem"
+    old.write_bytes(dated(desk, age=3, left=-1))
+    script = """
+import sys
+from pathlib import Path
+from mailwright_certificates import x509
+for name in sys.argv[2:]:
+    try:
+        x509.verified(Path(name).read_bytes() + Path(sys.argv[1]).read_bytes())
+        print("good")
+    except x509.UnfitError as error:
+        print(error)
+"""
+    env = os.environ | {"PYTHONPATH": str(PROGRAM)}
+    argv = [sys.executable, "-c", script, above, leaf, old]
+    said = subprocess.run(argv, env=env, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said == ["good", "a certificate of the chain was not issued by the next one, or has expired"]
+
+
 def test_what_was_issued_before_a_kill_is_taken_and_not_asked_for_again(desk):
     desk.run()
     desk.stale()

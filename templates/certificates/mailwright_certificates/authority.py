@@ -115,7 +115,7 @@ def _with_fresh_nonces(wanted: Wanted, folder: Path, lock: int) -> str | None:
 
 
 def _problem(wanted: Wanted) -> str | None:
-    """The last problem that the authority named (RFC 8555 6.7): in the log, as the output leaves the kind out.
+    """The last problem that the authority named (RFC 8555 6.7); certbot logs it and does not print it.
 
     Those before it certbot has got over by itself.
     """
