@@ -40,18 +40,17 @@ complaints=$({
 
 def checks(machine: Machine, *, inbound: bool, submission: bool) -> Iterable[Check]:
     """Every port of the machine, by what it says to a client on the machine itself."""
-    host = machine.fqdn.bare
-    yield _effective(host)
+    yield _effective(machine.fqdn.bare)
     yield _no_complaints()
     yield _resolver()
     yield _queue()
     if inbound:
-        yield dialogue("port 25 greets, offers TLS and no login", 25, host, offers=("STARTTLS",))
+        yield dialogue("port 25 greets, offers TLS and no login", 25, machine, offers=("STARTTLS",))
     if submission:
-        yield dialogue("587 greets, offers TLS and no login before it", 587, host, offers=("STARTTLS",))
-        yield session("587 takes logins within TLS", 587, host)
-        yield session("465 takes logins within TLS", 465, host)
-        yield from (_old_tls(port, options) for port, options in ((587, "-starttls smtp"), (465, "")))
+        yield dialogue("587 greets, offers TLS and no login before it", 587, machine, offers=("STARTTLS",))
+        yield session("587 takes logins within TLS", 587, machine)
+        yield session("465 takes logins within TLS", 465, machine)
+        yield from (_old_tls(port, machine, how) for port, how in ((587, "-starttls smtp"), (465, "")))
 
 
 def _effective(host: str) -> Check:
@@ -100,9 +99,19 @@ def _queue() -> Check:
 
 _IMPLICIT_TLS = 465  # RFC 8314, 3.3
 
+
+def here(machine: Machine) -> str:
+    """The machine as it reaches itself: Postfix does not listen in a family without an address."""
+    return "127.0.0.1" if machine.ipv4 else "::1"
+
+
+def _in_url(machine: Machine) -> str:
+    return here(machine) if machine.ipv4 else f"[{here(machine)}]"
+
+
 # A dialogue from bash: the words of a client that takes its turns, and what the server said to each.
 # `opening` is said before the greeting.
-TALK = r"""timeout 20 bash -c 'exec 3<>/dev/tcp/127.0.0.1/{port}
+TALK = r"""timeout 20 bash -c 'exec 3<>/dev/tcp/{here}/{port}
 answer() {{
   while IFS= read -r -t 15 line <&3; do
     printf "%s\n" "$line"
@@ -117,8 +126,9 @@ def say(*lines: str) -> str:
     return "; ".join(f'printf "{line}\\r\\n" >&3; answer' for line in lines)
 
 
-def dialogue(name: str, port: int, host: str, offers: tuple[str, ...], opening: str = "") -> Check:
+def dialogue(name: str, port: int, machine: Machine, offers: tuple[str, ...], opening: str = "") -> Check:
     """A port that takes no mail of a stranger for a stranger, and has no login without TLS."""
+    host = machine.fqdn.bare
     words = say("EHLO localhost", "VRFY root", "MAIL FROM:<>", "RCPT TO:<stranger@example.net>", "QUIT")
 
     def judge(result: Result) -> str | None:
@@ -134,15 +144,17 @@ def dialogue(name: str, port: int, host: str, offers: tuple[str, ...], opening: 
             return "it answers VRFY"
         return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
 
-    return Check(name, TALK.format(port=port, opening=opening, words=words), judge, "mailwright apply")
+    command = TALK.format(here=here(machine), port=port, opening=opening, words=words)
+    return Check(name, command, judge, "mailwright apply")
 
 
-def session(name: str, port: int, host: str, options: str = "") -> Check:
+def session(name: str, port: int, machine: Machine, options: str = "") -> Check:
     """A session within TLS, from its first octet on or by STARTTLS, by a client that waits for each reply."""
+    host = machine.fqdn.bare
     scheme = "smtps" if port % PROXY_OFFSET == _IMPLICIT_TLS else "smtp"
     command = (
         "timeout 20 curl --verbose --silent --show-error --insecure --ssl-reqd"
-        f"{options} --request NOOP {scheme}://127.0.0.1:{port} 2>&1 | tr -d '\\r'"
+        f"{options} --request NOOP {scheme}://{_in_url(machine)}:{port} 2>&1 | tr -d '\\r'"
     )
 
     def judge(result: Result) -> str | None:
@@ -155,12 +167,12 @@ def session(name: str, port: int, host: str, options: str = "") -> Check:
     return Check(name, command, judge, "systemctl status dovecot")
 
 
-def _old_tls(port: int, options: str) -> Check:
+def _old_tls(port: int, machine: Machine, options: str) -> Check:
     def judge(result: Result) -> str | None:
         return "it speaks TLS 1.1" if "Cipher is (NONE)" not in result.stdout else None
 
     command = (
-        f"timeout 20 openssl s_client -connect 127.0.0.1:{port} {options} -tls1_1"
+        f"timeout 20 openssl s_client -connect {_in_url(machine)}:{port} {options} -tls1_1"
         " -cipher DEFAULT@SECLEVEL=0 </dev/null 2>&1"
     )
     return Check(f"{port} refuses TLS below 1.2", command, judge, "mailwright apply")

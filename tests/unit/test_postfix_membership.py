@@ -169,3 +169,14 @@ def test_what_is_handed_over_is_neither_signed_nor_changed(plan, service):
     assert overrides >= {"no_milters", "no_header_body_checks", "no_address_mappings"}
     assert options["smtpd_relay_restrictions"].endswith("cidr:/etc/postfix/peers.cidr,reject")
     assert options["smtpd_tls_security_level"] == "encrypt"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "absent", "claim"), [("ipv6", "::1", "TCP4 127.0.0.1"), ("ipv4", "127.0.0.1", "TCP6 ::1")]
+)
+def test_ports_are_asked_in_a_family_that_the_machine_has(plan, lacks, absent, claim):
+    pool = OUTGOING | {"ports": [25, 587, 465], "ipv6": "2001:db8::100"}
+    commands = [check.command for _, check in plan(pool, machine={lacks: None}).checks()]
+    assert sum("/dev/tcp/" in command or "://" in command for command in commands) == 9
+    assert [command for command in commands if absent in command] == []
+    assert any(f"PROXY {claim} " in command for command in commands)
