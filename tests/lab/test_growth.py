@@ -53,7 +53,7 @@ class Growing:
         """The shared lab as it was, whatever happened here."""
         self.larger.host(FOURTH).container.kill()
         self.larger.host(FOURTH).container.discard()
-        for name in self.site.fleet.pools[0].balancers:
+        for name in self.lab.plan.fleet.pools[0].balancers:
             self.lab.host(name).run(f"rm -f /var/lib/mailwright/drained/{FOURTH}")
         assert mailwright("apply", "--yes", self.lab.plan.file).returncode == 0
 

@@ -66,14 +66,17 @@ def small_disk(lab, site):
     copy = (
         f"mount -t tmpfs -o size={140 * MIB} small /mnt && cp -a {SPOOL}/. /mnt && mount --bind /mnt {SPOOL}"
     )
-    host.run(f"systemctl stop postfix && {copy} && systemctl start postfix").require()
 
     def leave(free):
         fill = f"rm -f fill; free=$(df -B1 --output=avail . | tail -n1); fallocate -l $((free - {free})) fill"
         host.run(f"cd {SPOOL} && {fill}").require()
 
-    yield host.name, leave
-    host.run(f"systemctl stop postfix && umount {SPOOL} /mnt && systemctl start postfix").require()
+    back = "; ".join(f"mountpoint -q {place} && umount {place}" for place in (SPOOL, "/mnt"))
+    try:
+        host.run(f"systemctl stop postfix && {copy} && systemctl start postfix").require()
+        yield host.name, leave
+    finally:
+        host.run(f"systemctl stop postfix; {back}; systemctl start postfix").require()
 
 
 @pytest.mark.proof("a member whose disk fills up tells the balancers before it turns clients away")
