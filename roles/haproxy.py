@@ -167,12 +167,12 @@ def _server(balancer: Machine, member: Machine) -> Server:
     for address in member.addresses:
         for own in balancer.addresses:
             if own.version == address.version:
-                return Server(member.name, _bound(address), str(own))
+                return Server(member.name, _bound(address), _bound(own))
     raise NeedsError(f"{balancer.name} and {member.name} have no family of addresses in common")
 
 
 def _bound(address: IPv4Address | IPv6Address) -> str:
-    """An address as HAProxy writes it before a port."""
+    """An address as HAProxy reads it, which takes what follows a colon for a port."""
     return f"[{address}]" if isinstance(address, IPv6Address) else str(address)
 
 

@@ -30,6 +30,8 @@ def pools(fleet: Fleet) -> Iterator[Found]:
         if other := hosts.get(pool.service):
             yield (*at, "service"), f"{pool.service.bare} is the host name of {other}; choose another name"
         yield from _members(fleet, pool, at)
+        if len(set(pool.ports)) != len(pool.ports):
+            yield (*at, "ports"), "the same port twice"
         size = len(fleet.members(pool))
         if 1 < pool.keep_serving >= size:
             what = f"{pool.keep_serving} of {size} members: none could ever be drained; leave one to spare"

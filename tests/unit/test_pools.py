@@ -296,6 +296,7 @@ MISTAKES = [
         "    labels: [sending]\n    roles: { postfix: { submission: false } }\n  - name: out2",
         "pools[0].ports: out1 takes no submission: machines[0].roles.postfix says so",
     ),
+    ("ports: [25]", "ports: [25, 25]", "pools[1].ports: the same port twice"),
     ("    ipv6: 2001:db8::1\n", "", "pools[0].ipv6: its member out1 has no ipv6 address: machines[0]"),
     ("    ipv6: 2001:db8::42\n", "", "pools[0].ipv6: its balancer lb2 has no ipv6 address"),
     (WITHOUT, WITHOUT.replace("lb2", "lb3"), "pools[0].balancers[1]: the fleet has no machine lb3"),

@@ -95,7 +95,7 @@ def test_a_member_is_checked_once_whatever_it_serves(section, plan, content_of):
 def test_a_member_without_ipv4_is_reached_by_ipv6(section):
     pool = {**OUTGOING, "ipv4": None}
     backend = section("backend outgoing-587", pools=[pool], members=[{**OUT1, "ipv4": None}])
-    assert "server out1 [2001:db8::21]:10587 source 2001:db8::11 track health/out1" in backend
+    assert "server out1 [2001:db8::21]:10587 source [2001:db8::11] track health/out1" in backend
 
 
 def test_clients_come_back_to_the_same_member_where_postscreen_knows_them(section):
@@ -108,6 +108,13 @@ def test_haproxy_is_never_less_patient_than_postfix_or_a_client(section):
     defaults = dict(line.rpartition(" ")[::2] for line in section("defaults") if line.startswith("timeout "))
     # smtpd_timeout is 5 minutes, and a client may wait 10 for the answer to its final dot.
     assert {defaults["timeout client"], defaults["timeout server"]} == {"11m"}
+
+
+def test_a_peer_that_has_vanished_is_noticed_long_before_its_time_is_out(section):
+    said = section("defaults")
+    for side in ("cli", "srv"):
+        # The kernel's own tcp_keepalive_time is two hours.
+        assert {f"option {side}tcpka", f"{side}tcpka-idle 60s", f"{side}tcpka-intvl 15s"} <= set(said)
 
 
 def test_statistics_are_for_admins_and_the_pools_ports_for_everybody(plan):
