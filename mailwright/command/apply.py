@@ -33,7 +33,8 @@ def apply(
     dns: WithDns = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     rolling: Annotated[
-        bool, typer.Option("--rolling", help="Machine by machine, while the fleet serves.")
+        bool,
+        typer.Option("--rolling", help="Machine by machine, while the fleet serves; else all side by side."),
     ] = False,
     batch: Annotated[int, typer.Option("--batch", min=1, help="With --rolling: so many at a time.")] = 1,
     wait: Wait = "5m",

@@ -13,7 +13,7 @@ from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.site import Site
 from mailwright.queue import Mta, QueueError, peers
-from mailwright.rolling.terms import BY_HAND
+from mailwright.rolling.terms import BY_HAND, ROLLING
 from mailwright.verify.expectation import UnknownError
 from mailwright.verify.ssh import runner
 
@@ -66,6 +66,8 @@ def _clean(reason: str) -> str:
     """One line of printable text, as it is shown to others."""
     if not reason.isprintable() or not reason.strip():
         raise MailwrightError("--reason: one line of text")
+    if reason.strip() == ROLLING:
+        raise MailwrightError(f"--reason {ROLLING}: the next rolling run would take it back; say more")
     return reason.strip()
 
 

@@ -161,6 +161,7 @@ def test_a_queue_is_handed_to_the_first_that_takes_it(desk):
         (["mx1"], "incoming: without mx1 nobody would be left serving"),
         (["out1", "--wait", "soon"], "--wait soon: no duration; for example 90s, 5m or 1h"),
         (["out1", "--reason", "a\nb"], "--reason: one line of text"),
+        (["out1", "--reason", " rolling "], "--reason rolling: the next rolling run would take it back"),
     ],
 )
 def test_what_cannot_be_drained_is_one_line(desk, capsys, arguments, words):
