@@ -55,6 +55,30 @@ def provider_of(fleet: Fleet, machine: Machine, chosen: str | None = None) -> Dn
     return provider
 
 
+def refuse_elsewhere(fleet: Fleet, machine: Machine, names: Iterable[str]) -> None:
+    """See that the provider at which a machine publishes its proofs holds the zones of some names.
+
+    Raises:
+        NeedsError: another one does, or none.
+    """
+    zones, own = zone_providers(fleet), provider_of(fleet, machine)
+    for name in names:
+        zone = longest_zone(name, zones)
+        holder = zones[zone] if zone else None
+        if holder is None or _reach(fleet.providers[holder]) != _reach(own):
+            bare = name.removesuffix(".")
+            raise NeedsError(
+                f"{machine.name}: certificates: {f'the provider {holder}' if holder else 'nobody'} holds the"
+                f" zone of {bare}, where the machine has no credential: delegate _acme-challenge.{bare} and"
+                " set `provider`, or `challenge: http-01`"
+            )
+
+
+def _reach(provider: object) -> object:
+    """What one credential is good for: all zones of a server, whoever else has a key there."""
+    return (provider.server, provider.port) if isinstance(provider, Rfc2136) else provider
+
+
 def names_of(fleet: Fleet, machine: Machine) -> tuple[str, ...]:
     """The names that a machine serves by the fleet file alone: its own, its pools' and policy hosts."""
     policies = (

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from cryptography import x509
 
-from mailwright.acme import provider_of, shared, tsig_secret
+from mailwright.acme import provider_of, refuse_elsewhere, shared, tsig_secret
 from mailwright.certificate import PRIVATE_KEY, new_key, secret_name
 from mailwright.converge import operations as op
 from mailwright.model.acme import credential, key_name
@@ -207,9 +207,11 @@ def _provider(ctx: Context[Any]) -> DnsProvider:
 
 
 def _refuse_unprovable(ctx: Context[Any]) -> None:
+    names = [name for c in ctx.merged.certificates for name in c.names]
     if ctx.settings.challenge != "http-01":
+        if ctx.settings.provider is None:
+            refuse_elsewhere(ctx.fleet, ctx.machine, names)
         return
-    names = (name for c in ctx.merged.certificates for name in c.names)
     for name in shared(ctx.fleet, names):
         raise NeedsError(
             f"{ctx.machine.name}: {DnsName(name).bare} leads to several machines, so that http-01 may ask"

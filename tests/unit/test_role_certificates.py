@@ -324,6 +324,32 @@ def test_a_machine_that_cannot_prove_its_name_is_refused_in_a_line(acme_plan, fl
     assert "\n" not in str(refused.value)
 
 
+CLIENT = {"name": "client.example", "mta_sts": {"mode": "testing", "served_by": ["m1"]}}
+POLICIES = Certificate("mta-sts", ("mta-sts.client.example.",))
+
+
+@pytest.mark.parametrize(
+    ("client", "says"),
+    [
+        ({"provider": "other"}, "the provider other holds the zone of mta-sts.client.example"),
+        ({}, "nobody holds the zone of mta-sts.client.example"),
+    ],
+)
+def test_a_name_in_a_zone_that_the_credential_does_not_reach_is_refused(acme_plan, client, says):
+    other = {"type": "cloudflare", "token": "dns/cloudflare"}
+    fleet = {"providers": {"main": SERVER, "other": other}, "domains": [DOMAIN, CLIENT | client]}
+    with pytest.raises(NeedsError, match=f"^m1: certificates: {says}") as refused:
+        acme_plan(POLICIES, **fleet)
+    assert "\n" not in str(refused.value)
+    acme_plan(POLICIES, settings={"provider": "main"}, **fleet)  # the proofs are delegated
+
+
+def test_one_server_may_hold_zones_by_several_keys(acme_plan):
+    again = SERVER | {"key_name": "another.", "key": "tsig/another"}
+    domains = [DOMAIN, CLIENT | {"provider": "other"}]
+    acme_plan(POLICIES, providers={"main": SERVER, "other": again}, domains=domains)
+
+
 def test_other_modes_keep_no_credential(plan_of):
     plan = plan_of(certificates.ROLE, needs=Needs(certificates=(MAIL,)))
     assert {a.path for a in plan.merged.absent} >= {acme.CONFIG, "/etc/mailwright/acme/credentials"}
