@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -74,7 +75,7 @@ def show_diff(before: str, after: str, file: Path) -> None:
 
 
 def replace_text(file: Path, text: str) -> None:
-    """Put a new text in the place of a file's, all of it or nothing (rename(2)), with the same mode.
+    """Put a new text in the place of a file's, all of it or nothing (rename(2)), with its mode and owner.
 
     Raises:
         MailwrightError: it cannot be written.
@@ -87,7 +88,10 @@ def replace_text(file: Path, text: str) -> None:
             stream.write(text)
             stream.flush()
             os.fsync(stream.fileno())
-        new.chmod(target.stat().st_mode & 0o7777)
+        was = target.stat()
+        with suppress(PermissionError):  # who is not root owns what is new
+            os.chown(new, was.st_uid, was.st_gid)
+        new.chmod(was.st_mode & 0o7777)
         new.replace(target)
     except OSError as error:
         new.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """`add` and `remove` as guides: in which order, who is asked, and what a failed step leaves."""
 
+import os
 import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -200,6 +201,15 @@ def test_a_file_is_exchanged_as_a_whole_with_its_mode_and_behind_its_link(tmp_pa
     replace_text(link, "new\r\n")
     assert (file.read_bytes(), file.stat().st_mode & 0o777, link.is_symlink()) == (b"new\r\n", 0o640, True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["fleet.yaml", "link.yaml"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may give a file away")
+def test_a_file_that_root_exchanges_stays_its_owner_s(tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("old\n")
+    os.chown(file, 4321, 4322)
+    replace_text(file, "new\n")
+    assert (file.stat().st_uid, file.stat().st_gid) == (4321, 4322)
 
 
 # --- leaving
