@@ -71,10 +71,10 @@ def dkimpy_verdicts(raw, ns):
 
 
 def doors(site, lab):
-    """Port to the lab's hosts whose needs open it to the world, with their machines."""
+    """Port to the lab's hosts that open it to the world at their own addresses, with their machines."""
     found = {}
     for machine in site.fleet.machines:
         for port in site.plan(machine).merged.ports:
-            if port.audience == "public":
+            if port.audience == "public" and not port.at:
                 found.setdefault(port.number, []).append((lab.host(machine.name), machine))
     return found

@@ -2,6 +2,7 @@
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 
 import pytest
 
@@ -30,24 +31,22 @@ def _scan(outside, addresses):
     "the world reaches the ports that needs declare public and no others, of all 65535, over IPv4 and IPv6"
 )
 def test_the_world_reaches_the_public_ports_and_no_others(lab, site, evidence):
-    expected = {
-        str(address): {
-            port.number
-            for port in site.plan(machine).merged.ports
-            if (port.proto, port.audience) == ("tcp", "public")
-        }
-        for machine in site.fleet.machines
-        for address in machine.addresses
-    }
+    machines = site.fleet.machines
+    expected = {str(a): set() for of in (*machines, *site.fleet.pools) for a in of.addresses}
+    for machine in machines:
+        for port in site.plan(machine).merged.ports:
+            if (port.proto, port.audience) == ("tcp", "public"):
+                for address in port.at or map(str, machine.addresses):
+                    expected[address].add(port.number)
     name_server = [interface.ip for interface in lab.plan.host("ns").interfaces]
-    addresses = [a for m in site.fleet.machines for a in m.addresses] + name_server
+    addresses = [*map(ip_address, expected), *name_server]
     found = _scan(lab.host("outside"), addresses)
     # The name server has no firewall: what is found there proves that the scan finds what is open.
     assert [53 in found.pop(str(address)) for address in name_server] == [True, True]
     assert found == expected
-    for machine in site.fleet.machines:
-        ports = found[str(machine.addresses[0])]
-        evidence(f"{machine.name}: {', '.join(map(str, sorted(ports))) or 'none'}")
+    for of in (*machines, *site.fleet.pools):
+        ports = found[str(of.addresses[0])]
+        evidence(f"{of.name}: {', '.join(map(str, sorted(ports))) or 'none'}")
 
 
 def test_the_operators_network_reaches_ssh(lab, site):
