@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import re
+import subprocess
 
 import pytest
 
+from mailwright.lab.shell import wait_until
 from mailwright.model.fleet import Fleet
 from mailwright.model.role import Result, Role, Settings
 from roles import keepalived
@@ -74,6 +78,35 @@ def test_a_hook_of_the_operators_is_told_the_addresses(plan, content_of):
     assert "outgoing) set -- 203.0.113.100/32 2001:db8::100/128 ;;" in text
     assert 'timeout 60 /usr/local/sbin/float "$pool" "$state" "$@"' in text
     assert "timeout" not in content_of(plan(), keepalived.PROGRAM)
+
+
+def word(file):
+    """The state in a pool's file, once it is there."""
+    return file.read_text().partition(" ")[0] if file.exists() else ""
+
+
+def test_a_hook_that_was_overtaken_while_it_waited_is_left_out(plan, content_of, tmp_path):
+    hook, folder = tmp_path / "float", tmp_path / "vrrp"
+    hook.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/told\n')
+    for name in ("systemctl", "systemd-run"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    hook.chmod(0o755)
+    text = content_of(plan({"notify": str(hook)}), keepalived.PROGRAM)
+    program = tmp_path / "vrrp.sh"
+    program.write_text(text.replace(keepalived.FOLDER, str(folder)))
+    folder.mkdir()
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with (folder / "hook.lock").open("w") as busy:
+        fcntl.flock(busy, fcntl.LOCK_EX)
+        changes = []
+        for state in ("MASTER", "BACKUP"):
+            argv = ["sh", program, "INSTANCE", "outgoing", state, "150"]
+            changes.append(subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL))
+            wait_until(lambda state=state: word(folder / "outgoing") == state, state)
+    assert [change.wait(30) for change in changes] == [0, 0]
+    told = "outgoing BACKUP 203.0.113.100/32 2001:db8::100/128\n"
+    assert (tmp_path / "told").read_text() == told
 
 
 def test_the_interface_is_the_one_with_the_address_unless_it_is_said(plan, content_of):
