@@ -21,6 +21,7 @@ from mailwright.command.console import AsJson, Limit, commands, note, say
 from mailwright.command.hosts import converge
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.plan import shim_of
+from mailwright.model.errors import MailwrightError
 from mailwright.model.keyring import stamp
 from mailwright.model.load import fleet_file
 from mailwright.model.needs import Algorithm
@@ -98,6 +99,8 @@ def request(
     site = open_site(inventory)
     subject = pinned(site, name)
     pair = subject.holders[0].certificate.pair(algorithm)
+    if pair not in subject.pairs:
+        raise MailwrightError(f"no machine serves {subject.name} with an {algorithm.upper()} key")
     secret = subject.secret(pair, NEXT_KEY)
     with locate(site.fleet, fleet_file(inventory)).changing() as content:
         key = content.secrets.setdefault(secret, new_key(algorithm))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from mailwright.certificate import new_key, request
+from mailwright.command import certificates
 from mailwright.command import certificates_report as report
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Fleet
@@ -148,6 +150,12 @@ def test_a_request_is_for_the_key_and_every_name():
     assert names.get_values_for_type(x509.DNSName) == ["mx1.example.org", "mx.example.org"]
     assert asked.public_key() == load_pem_private_key(KEY.encode(), None).public_key()
     assert asked.is_signature_valid
+
+
+def test_no_key_is_announced_that_no_machine_would_be_given(monkeypatch):
+    monkeypatch.setattr(certificates, "open_site", lambda _: site())
+    with pytest.raises(MailwrightError, match="no machine serves smtp with an RSA key"):
+        certificates.request(Path("prod.yaml"), "smtp", "rsa")
 
 
 def test_what_is_rolled_over_is_pinned_and_deployed_by_those_who_give_and_serve_it():
