@@ -60,15 +60,21 @@ class Deploy:
         traffic = traffic_of(site.fleet)
         answers = traffic.everybody()
         out = traffic.out(answers)
-        left = [plan.name for plan in plans if out.get(plan.name) == ROLLING]
+        shown = {plan.name: plan for plan in plans}
+        left = [name for name in shown if out.get(name) == ROLLING]
         due = [plan.name for plan in plans if plan.changes or plan.name in left]
         holding = {name: len(state.holds) for name, state in answers.states.items()}
         turns = batches(site.fleet, due, size, holding=holding, out=out)
         for name in left:
             say(f"{name}  was left drained by a run that was stopped: it is gone on with", "bold")
+        for name in out:
+            if out[name] == ROLLING and name not in shown:
+                problem(
+                    f"{name}  was left drained by a run that was stopped, and stays so: --limit leaves it out"
+                )
         if turns:
             say(f"in this order: {', then '.join(' and '.join(turn) for turn in turns)}")
-        return cls(inventory, traffic, terms, turns, {plan.name: plan for plan in plans})
+        return cls(inventory, traffic, terms, turns, shown)
 
     def run(self) -> dict[str, MachineResult]:
         """Let it happen; what was done on each machine, or why it was not.

@@ -258,6 +258,13 @@ def test_the_next_run_goes_on_with_what_a_stopped_one_left_even_without_changes(
     assert desk.log == []
 
 
+def test_what_a_stopped_run_left_is_named_where_the_limit_leaves_it_out(desk, capsys):
+    desk.world.traffic().leave(["out1"], Terms(ROLLING))
+    assert apply("--limit", "out2") == 0
+    assert "out1  was left drained by a run that was stopped, and stays so" in capsys.readouterr().err
+    assert desk.world.traffic().out() == {"out1": ROLLING}
+
+
 def test_nothing_begins_while_a_machine_cannot_be_planned(desk, capsys):
     desk.lost = {"out2"}
     assert apply("--limit", "sending") == 1
