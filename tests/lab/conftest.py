@@ -2,7 +2,8 @@
 
 It is made anew for a session and destroyed after it. With MAILWRIGHT_KEEP_LAB=1 it stays, and the next
 session goes on with it: `mailwright lab ssh out1 --fleet /var/tmp/mailwright-tests/test1.yaml`. Two sessions
-on one machine need two numbers: MAILWRIGHT_LAB_NUMBER=2 (default 1) is `test2` in 198.18.2.0/24.
+on one machine need two numbers: MAILWRIGHT_LAB_NUMBER=2 (default 1) is `test2` in 198.18.2.0/24. With
+`-n 2 --dist loadfile` two workers share the files out, each with a lab and a number of its own, counted from that.
 With `--fleet FILE` the tests use the lab of that file, as it is, and leave it running.
 """
 
@@ -36,11 +37,12 @@ def section(name, number):
 def lab(request, tmp_path_factory):
     """The shared lab, up. A test that changes a host leaves it as it found it, or resets it."""
     if given := request.config.getoption("--fleet"):
-        made = Lab.open(given)
+        made = Lab.open(Path(given).absolute())
         made.up(Progress(Console(stderr=True)))
         yield made
         return
     keep, number = os.environ.get("MAILWRIGHT_KEEP_LAB"), int(os.environ.get("MAILWRIGHT_LAB_NUMBER", "1"))
+    number += int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     folder = Path("/var/tmp/mailwright-tests") if keep else tmp_path_factory.mktemp("inventory")
     made = Lab.open(write_fleet(FLEET, section(f"test{number}", number), folder))
     if not keep:

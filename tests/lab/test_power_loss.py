@@ -77,6 +77,7 @@ def lose_power(host):
     host.run(["rm", "-f", CONTROL]).require()
 
 
+@pytest.mark.slow
 @pytest.mark.proof(
     "a host that loses its power, and what was not on disk, delivers every message it answered for"
 )

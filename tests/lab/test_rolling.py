@@ -152,6 +152,7 @@ def under_load(deployed, site, pool, folder, evidence):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.proof("a rolling deploy under load, killed half-way and gone on with, fails nobody twice")
 def test_a_change_goes_through_the_fleet_while_it_serves(deployed, site, pool, tree, tmp_path, evidence):
     def change(fleet):
