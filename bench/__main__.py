@@ -31,7 +31,9 @@ from mailwright.model.load import load_site
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "benchmarks.md"
-NETWORKS = LabSection(name="bench", ipv4=IPv4Network("198.18.2.0/24"), ipv6=IPv6Network("2001:db8:2::/64"))
+NETWORKS = LabSection(
+    name="bench", ipv4=IPv4Network("198.18.200.0/24"), ipv6=IPv6Network("2001:db8:200::/64")
+)
 
 HEAD = """\
 # Benchmarks
