@@ -254,7 +254,14 @@ def test_edit_that_is_told_to_stop_leaves_nothing(bench: Bench, number: signal.S
     bench.editor(f"kill -{number.value} $PPID; exec cat")
     arguments = [sys.executable, "-m", "mailwright", "secrets", "edit", str(bench.fleet)]
     before = bench.vault.file.read_bytes()
-    done = subprocess.run(arguments, stdin=subprocess.PIPE, capture_output=True, text=True, check=False)
+    # A shell's background job ignores the interrupt, and so would everything below it.
+    done = subprocess.run(
+        ["env", "--default-signal=INT", *arguments],
+        stdin=subprocess.PIPE,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 130
     assert "Traceback" not in done.stderr
     assert bench.left == []
