@@ -29,6 +29,12 @@ CASES = {
     "answered after a lost try, and there twice": (["lost", "accepted"], ["X", "Q"], {"unexplained"}),
     "there twice without a reason": (["accepted"], ["X", "Q"], {"unexplained"}),
     "there twice out of one queue file": (["accepted"], ["Q", "Q"], {"redelivered"}),
+    "answered after a 4xx to the content, and there twice": (
+        ["deferred", "accepted"],
+        ["X", "Q"],
+        {"denied"},
+    ),
+    "answered after a 4xx to the content, and there once": (["deferred", "accepted"], ["Q"], set()),
     "more copies than cut tries": (["unknown", "accepted"], ["X", "Y", "Q"], {"unexplained"}),
     "never answered and there": (["unknown"], ["X"], {"unanswered"}),
     "never answered and not there": (["unknown"], [], set()),
@@ -37,7 +43,7 @@ CASES = {
     "there, from a host that does not tell its queue id": (["accepted"], [""], set()),
     "twice, from hosts that do not tell": (["accepted"], ["", ""], {"unexplained"}),
 }
-KINDS = {"lost", "resent", "redelivered", "unexplained", "unanswered", "refused"}
+KINDS = {"lost", "resent", "redelivered", "denied", "unexplained", "unanswered", "refused"}
 
 
 @pytest.mark.parametrize(("outcomes", "queues", "kinds"), CASES.values(), ids=CASES)
@@ -45,7 +51,7 @@ def test_each_message_has_its_place_in_the_account(outcomes, queues, kinds):
     lines = [attempt("m", o, 10 + i, queue="Q" if o == "accepted" else "") for i, o in enumerate(outcomes)]
     found = account(read(lines), [Arrival("m", 20, queue) for queue in queues])
     assert {kind for kind in KINDS if getattr(found, kind)} == kinds
-    assert found.kept == (not kinds & {"lost", "unexplained"})
+    assert found.kept == (not kinds & {"lost", "unexplained", "denied"})
 
 
 def test_the_account_is_told_in_one_line():

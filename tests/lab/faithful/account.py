@@ -32,6 +32,9 @@ class Account:
     redelivered: frozenset[str]
     """One queue file delivered more than once: its host stopped between the destination's 250 and its own
     note of it. No MTA can avoid that (RFC 1047); whether a host did stop is for the caller to say."""
+    denied: frozenset[str]
+    """There also from a try that was answered 4xx to its content: a disk that fails while it flushes may
+    have kept what it did not confirm. A host whose disk is well must not say one and do the other."""
     unexplained: frozenset[str]
     """There more often than all of that explains."""
     unanswered: frozenset[str]
@@ -42,7 +45,7 @@ class Account:
     @property
     def faults(self):
         """What must not be, whatever failed."""
-        return {"lost": self.lost, "unexplained": self.unexplained}
+        return {"lost": self.lost, "unexplained": self.unexplained, "denied": self.denied}
 
     @property
     def kept(self):
@@ -54,6 +57,7 @@ class Account:
         optional = {
             "sent again after a cut answer and there twice": self.resent,
             "delivered again by a host that was cut": self.redelivered,
+            "there twice after a 4xx to the content": self.denied,
             "there too often without a reason": self.unexplained,
             "there without an answer": self.unanswered,
             "refused": self.refused,
@@ -76,8 +80,9 @@ def account(histories, arrivals):
         sent=len(histories),
         accepted=those(lambda c: c.history.accepted),
         lost=those(lambda c: c.lost),
-        resent=those(lambda c: c.surplus and not c.unexplained),
+        resent=those(lambda c: c.surplus and not c.unexplained and not c.denied),
         redelivered=those(lambda c: c.again),
+        denied=those(lambda c: c.denied),
         unexplained=those(lambda c: c.unexplained),
         unanswered=those(lambda c: c.there and not c.history.accepted),
         refused=those(lambda c: c.history.refused),
@@ -97,7 +102,9 @@ class _Copies:
         # Each acceptance by a host makes one queue file; a copy that does not tell counts as one.
         taken = len(self.queues) + sum(not a.queue for a in arrivals)
         self.surplus = taken > 1
-        self.unexplained = taken > history.unknown + bool(history.accepted)
+        said = history.unknown + bool(history.accepted)
+        self.unexplained = taken > said + history.denied
+        self.denied = said < taken and not self.unexplained
         self._untold = len(queues) < len(arrivals)
 
     @property

@@ -76,6 +76,11 @@ class History:
         return sum(a.outcome == UNKNOWN for a in self.attempts)
 
     @property
+    def denied(self):
+        """How many attempts were answered 4xx to the whole message."""
+        return sum((a.outcome, a.stage) == (DEFERRED, "content") for a in self.attempts)
+
+    @property
     def failed(self):
         """How many attempts were neither taken nor refused for good."""
         return sum(a.outcome not in (ACCEPTED, REFUSED) for a in self.attempts)
