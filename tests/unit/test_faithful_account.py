@@ -29,12 +29,12 @@ CASES = {
     "answered after a lost try, and there twice": (["lost", "accepted"], ["X", "Q"], {"unexplained"}),
     "there twice without a reason": (["accepted"], ["X", "Q"], {"unexplained"}),
     "there twice out of one queue file": (["accepted"], ["Q", "Q"], {"redelivered"}),
-    "answered after a 4xx to the content, and there twice": (
+    "answered after a 4xx to the content, there twice": (
         ["deferred", "accepted"],
         ["X", "Q"],
         {"denied"},
     ),
-    "answered after a 4xx to the content, and there once": (["deferred", "accepted"], ["Q"], set()),
+    "answered after a 4xx to the content, there once": (["deferred", "accepted"], ["Q"], set()),
     "more copies than cut tries": (["unknown", "accepted"], ["X", "Y", "Q"], {"unexplained"}),
     "never answered and there": (["unknown"], ["X"], {"unanswered"}),
     "never answered and not there": (["unknown"], [], set()),
