@@ -220,17 +220,21 @@ class Container:
 
     def kill(self) -> None:
         """Pull the plug: nothing of it runs when this returns."""
+        self._unplug()
+        processes.kill_unit(self.unit)
+        forget(self.lab, self.directory)
+        disks.wait_until_free(self.directory)
+
+    def _unplug(self) -> None:
         # The cable first: the kernel would close the connections of killed processes, and a peer would learn
         # in an instant what a power cut never tells. And it takes a dead network apart when it finds the
         # time, seconds later on a busy machine: until then its end of the cable would be in the way of the
         # next start. A long name is an alternative one.
         attempt(["ip", "link", "delete", "dev", f"vb-{self.lab}-{self.name}"])
-        processes.kill_unit(self.unit)
-        forget(self.lab, self.directory)
-        disks.wait_until_free(self.directory)
 
     def lose_power(self) -> None:
         """Pull the plug of its disks as well: what was not written to them is lost."""
+        self._unplug()  # or it tells its peers of the errors that its dead disks give it
         for disk in disks.disks(self.directory):
             disks.cut(disk, self.inside(str(disk.path)))
         self.kill()

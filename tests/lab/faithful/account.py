@@ -34,7 +34,7 @@ class Account:
     note of it. No MTA can avoid that (RFC 1047); whether a host did stop is for the caller to say."""
     denied: frozenset[str]
     """There also from a try that was answered 4xx to its content: a disk that fails while it flushes may
-    have kept what it did not confirm. A host whose disk is well must not say one and do the other."""
+    keep what it does not confirm. A host whose disk is well must not say one and do the other."""
     unexplained: frozenset[str]
     """There more often than all of that explains."""
     unanswered: frozenset[str]
