@@ -65,6 +65,14 @@ class Balanced:
     def wait_until_held_by(self, host, timeout=90):
         wait_until(lambda: self.holders() == [host.name], f"{host.name} holds the addresses", timeout, 0.1)
 
+    def begin(self):
+        """Undo whatever a session that was killed has drained, and wait until the pool is whole."""
+        for balancer in self.balancers:
+            balancer.run([BALANCE, "return"], timeout=60)
+            for member in self.members:
+                balancer.run([BALANCE, "undrain", member.name], timeout=60)
+        self.wait_until_whole()
+
     def take_back(self):
         """Have every balancer send clients to every member, whoever drained it."""
         for balancer in self.balancers:

@@ -55,7 +55,7 @@ for address in addresses:
 def pool(deployed, site):
     """The submission pool, whole; it is whole again in the end, its addresses where they were."""
     balanced = Balanced(deployed, site)
-    balanced.wait_until_whole()
+    balanced.begin()
     first, _ = balanced.holder()
     yield balanced
     balanced.wait_until_whole()

@@ -32,7 +32,7 @@ PROOF = (
 def pool(deployed, site):
     """The submission pool, whole; it is whole again in the end, its addresses where they were."""
     balanced = Balanced(deployed, site)
-    balanced.wait_until_whole()
+    balanced.begin()
     first, _ = balanced.holder()
     yield balanced
     balanced.give_to(first.name)

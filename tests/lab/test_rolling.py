@@ -74,7 +74,7 @@ def repository(folder):
 def pool(deployed, site, tree):
     """The submission pool; in the end as the fleet file says again, its addresses where they were."""
     balanced = Balanced(deployed, site)
-    balanced.wait_until_whole()
+    balanced.begin()
     first, _ = balanced.holder()
     yield balanced
     done = rolling(tree, deployed.plan.file, *names(balanced))
