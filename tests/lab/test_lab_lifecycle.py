@@ -31,7 +31,7 @@ def small(folder, name, number):
     file = write_fleet(FLEET, section(name, number), folder)
     data = YAML().load(file)
     data["machines"] = [m for m in data["machines"] if m["name"] in ("mx1", "util1")][-1:]
-    data["senders"] = []  # it has nobody to submit to
+    data["senders"] = data["pools"] = []  # it has nobody to submit to
     for domain in data["domains"]:  # what they say of the machines that are gone
         for key in {"mx", "mta_sts", "clients", "links"} & domain.keys():
             del domain[key]
