@@ -216,7 +216,7 @@ _REVOKE = """
     rm -f "$home/.ssh/authorized_keys" "$home/.ssh/authorized_keys2" || exit 1
     usermod --lock --shell /usr/sbin/nologin "$name" || exit 1
     ! id -nG "$name" | grep -qw sudo || gpasswd -d "$name" sudo || exit 1
-    loginctl terminate-user "$name" 2>/dev/null
+    loginctl terminate-user "$name" 2>/dev/null || :  # who is not logged in
   fi
   rm "{ADMINS}/$name" || exit 1
 done

@@ -248,7 +248,7 @@ def test_a_client_with_too_many_connections_keeps_nobody_else_out(deployed, site
     pool = Balanced(deployed, site, "incoming")
     address, outside = str(pool.pool.ipv4), deployed.host("outside")
     said = outside.in_network([sys.executable, "-c", CROWD, address, "205"]).require().stdout.split()
-    assert said.count("closed") == 5
+    assert 1 <= said.count("closed") <= 5  # some have come and gone before the last arrive
     assert set(said) == {"220", "421", "closed"}  # in order: served, refused by Postfix, by HAProxy
     with socket.create_connection((address, 25), timeout=60) as client:
         assert client.recv(3) == b"220"

@@ -124,7 +124,8 @@ def test_no_log_of_the_host_holds_a_secret(secrets, lab):
 @pytest.mark.usefixtures("loud")
 def test_secrets_lie_in_their_files_and_nowhere_else(secrets, secret_files, lab):
     host = lab.host(MACHINE)
-    patterns = "\n".join(sorted({n for value in secrets.values() for n in needles(value)}))
+    private = {name: value for name, value in secrets.items() if not name.endswith("fullchain")}
+    patterns = "\n".join(sorted({n for value in private.values() for n in needles(value)}))
     places = "/etc /home /opt /root /srv /tmp /usr/local /var /run"
     found = host.run(
         f"cat >/dev/shm/needles; grep -rlIF -f /dev/shm/needles {places}; rm /dev/shm/needles", stdin=patterns
