@@ -121,7 +121,10 @@ class World:
             self._effect()
 
     def taken(self, _domain, selector):
-        return selector in self.secrets or any(selector in zone for _, zone in self.history["primary"])
+        return selector in self.secrets or self._was_shown(selector)
+
+    def _was_shown(self, selector):
+        return any(selector in zone for _, zone in self.history["primary"])
 
     def make_private(self, _domain, key):
         self._effect()
@@ -132,7 +135,8 @@ class World:
     def forget_private(self, _domain, key):
         self._effect()
         self.secrets.discard(key.selector)
-        self.forgotten.add(key.selector)
+        if self._was_shown(key.selector):  # else nobody can mistake another key for it
+            self.forgotten.add(key.selector)
         self._effect()
 
     def publish(self, keyring, places):

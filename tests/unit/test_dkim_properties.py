@@ -124,6 +124,21 @@ def test_killed_at_any_effect_of_a_whole_life_it_ends_the_same(standby, ask):
         assert (world.secrets, world.broken()) == (reference.secrets, []), kill_at
 
 
+@pytest.mark.parametrize("kill_at", range(1, 12))
+def test_withdrawing_a_key_that_was_never_shown_may_be_killed_anywhere(kill_at):
+    world = World(fleet())
+    world.command()
+    world.kill_after(2)
+    world.command(lambda rotation: rotation.request("ed25519"))  # a selector is reserved and nothing else
+    (made,) = [k for k in world.kept.rings[DOMAIN].keys if k.state is State.MADE]
+    world.kill_after(kill_at)
+    world.command(lambda rotation: rotation.retire(rotation.domains[0], made.selector, urgent=False))
+    world.settle()
+    ring = world.kept.rings[DOMAIN]
+    assert world.broken() == []
+    assert world.secrets == {k.selector for k in ring.keys if k.state in (State.SIGNING, State.PUBLISHED)}
+
+
 def retired():
     """A world in which r1 retires, a second before it may be revoked."""
     world = World()
