@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from mailwright.model.role import Role
 from roles import (
+    backup,
+    backup_store,
     base,
     certificates,
     dovecot,
@@ -27,4 +29,6 @@ ROLES: tuple[Role, ...] = (
     postfix.ROLE,
     haproxy.ROLE,
     keepalived.ROLE,
+    backup_store.ROLE,
+    backup.ROLE,
 )

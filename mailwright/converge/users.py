@@ -65,7 +65,7 @@ class _Draft:
             number = ["-g", str(user.gid)] if user.gid is not None else []
             self.commands.append(words("groupadd", *(["-r"] if user.system else []), *number, name))
             self.lines.append(f"group {name}: new")
-        elif user.gid is not None and state.gid != user.gid:
+        elif user.found == "refuse" and user.gid is not None and state.gid != user.gid:
             self.obstacles.append(
                 f"group {name} has the number {state.gid} and should have {user.gid}: {_BY_HAND}"
             )
@@ -76,7 +76,7 @@ class _Draft:
         if state is None:
             self.commands.append(_useradd(user, groups))
             self.lines.append(f"user {user.name}: new")
-        elif user.uid is not None and state.uid != user.uid:
+        elif user.found == "refuse" and user.uid is not None and state.uid != user.uid:
             self.obstacles.append(
                 f"user {user.name} has the number {state.uid} and should have {user.uid}: {_BY_HAND}"
             )

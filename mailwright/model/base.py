@@ -19,6 +19,7 @@ class Model(BaseModel):
 
 
 Slug = Annotated[str, Field(pattern=names.SLUG)]
+RoleName = Annotated[str, Field(pattern=names.ROLE)]
 SecretName = Annotated[str, Field(pattern=names.SECRET, max_length=200), SecretReference()]
 Audience = Annotated[str, Field(pattern=names.SLUG), AudienceReference()]
 HostName = Annotated[DnsName, AfterValidator(names.host_name)]

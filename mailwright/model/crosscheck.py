@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
+from mailwright.model.crossbackups import backups
 from mailwright.model.crossdomains import domain_sections
 from mailwright.model.crosslints import accepted_lints
 from mailwright.model.crosspools import pools
@@ -49,6 +50,7 @@ def cross_check(fleet: Fleet, role_names: Iterable[str] = ()) -> list[Found]:
         _blocklists,
         _audiences,
         pools,
+        backups,
         _lab,
     )
     found = [mistake for check in checks for mistake in check(fleet)]

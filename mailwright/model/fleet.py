@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from mailwright.model import names
 from mailwright.model.acme import Acme
-from mailwright.model.base import Duration, HostName, IPv4, IPv6, Mailbox, Model, Network, Slug
+from mailwright.model.backups import Backup
+from mailwright.model.base import Duration, HostName, IPv4, IPv6, Mailbox, Model, Network, RoleName, Slug
 from mailwright.model.domains import Domain
 from mailwright.model.names import DnsName
 from mailwright.model.pools import Pool
@@ -122,7 +123,7 @@ class Machine(Model):
     ssh: Ssh = Ssh()
     labels: tuple[Slug, ...] = ()
     """Groups of your own making: `--limit LABEL`."""
-    roles: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
+    roles: dict[RoleName, dict[str, Any]] = Field(default_factory=dict)
     """Role name to its settings; `{}` takes every default."""
 
     @property
@@ -143,7 +144,7 @@ class Defaults(Model):
     """The Debian release of machines that name none."""
     ssh: Ssh | None = None
     """A machine's own `ssh` wins key by key."""
-    roles: dict[Slug, dict[str, Any]] = Field(default_factory=dict)
+    roles: dict[RoleName, dict[str, Any]] = Field(default_factory=dict)
     """Settings of a role wherever a machine has it; a machine's own settings win key by key.
     A role named here is not thereby given to any machine."""
 
@@ -189,6 +190,8 @@ class Fleet(Model):
     """How long signing keys live."""
     acme: Acme = Acme()
     """Who issues the certificates that machines get by themselves."""
+    backup: Backup = Backup()
+    """Where backups go, and how long they stay."""
     reverse_zones: tuple[ReverseZone, ...] = ()
     """Reverse zones of ours. PTR records elsewhere are set with whoever rents out the address."""
     senders: tuple[Sender, ...] = ()

@@ -25,6 +25,7 @@ from pydantic import GetCoreSchemaHandler
 from pydantic_core import core_schema
 
 SLUG: Final = r"^[a-z][a-z0-9-]{0,30}$"
+ROLE: Final = r"^[a-z][a-z0-9_]{0,30}$"
 SECRET: Final = r"^[a-z0-9][a-z0-9._/@-]*$"  # noqa: S105 - the shape of a name
 LOGIN: Final = r"^[a-z0-9][a-z0-9._-]*$"
 LAB: Final = r"^[a-z][a-z0-9]{0,7}$"
@@ -35,6 +36,7 @@ METHOD: Final = r"^[A-Za-z0-9-]+$"
 
 PATTERNS: Final = {
     SLUG: "not a name (a lower-case letter, then letters, digits and hyphens, at most 31)",
+    ROLE: "not a role's name (a lower-case letter, then letters, digits and _, at most 31)",
     SECRET: "not a secret's name (lower-case letters, digits and . _ / @ -)",
     LOGIN: "not a login (lower-case letters, digits and . _ -)",
     ACCOUNT: "not an account (lower-case letters, digits and _ -, at most 32)",

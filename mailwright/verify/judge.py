@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator
 
 from mailwright.model.needs import Absent, Directory, File, Package, Sysctl, Unit, User
-from mailwright.observe import Observation, PathState, UnitState
+from mailwright.observe import GroupState, Observation, PathState, UnitState
 from mailwright.verify.expectation import Fault
 
 
@@ -44,8 +44,8 @@ def user(need: User, seen: Observation) -> Fault | None:
         return Fault("an account", "none")
     primary = seen.groups.get(need.primary_group)
     wanted = {
-        "uid": (need.uid, state.uid),
-        "gid": (need.gid if need.gid is not None else (primary.gid if primary else None), state.gid),
+        "uid": (need.uid if need.found == "refuse" else None, state.uid),
+        "gid": (_gid(need, primary), state.gid),
         # A service's home and shell are its package's business.
         "home": (None if need.system else need.home, state.home),
         "shell": (None if need.system else need.shell, state.shell),
@@ -61,6 +61,12 @@ def user(need: User, seen: Observation) -> Fault | None:
     if need.managed_keys:
         faults += _keys_faults(need, seen.paths.get(need.authorized_keys))
     return _joined(faults)
+
+
+def _gid(need: User, primary: GroupState | None) -> int | None:
+    if need.gid is not None and need.found == "refuse":
+        return need.gid
+    return primary.gid if primary else None
 
 
 def _keys_faults(need: User, state: PathState | None) -> Iterator[tuple[str, str]]:
