@@ -11,6 +11,8 @@ from mailwright.model.base import Duration, Model, Slug
 
 KEEPER_PASSWORD = "backup-keeper/password"  # noqa: S105 - the name of a secret
 """The secret that opens every repository: its key is the keeper's, who prunes and checks."""
+STORE_PORT = 8000
+"""Where a store with Debian 13 takes backups (HTTPS). One with Debian 12 takes them over SSH."""
 
 
 class HostStore(Model):

@@ -121,6 +121,8 @@ class Machine(Model):
     ipv6: IPv6 | None = None
     """The same over IPv6. Leave it out unless its PTR record can be set: providers refuse mail without."""
     ssh: Ssh = Ssh()
+    closed: bool = False
+    """Reached by nobody but the operator, and sends no mail: a machine that is being put together."""
     labels: tuple[Slug, ...] = ()
     """Groups of your own making: `--limit LABEL`."""
     roles: dict[RoleName, dict[str, Any]] = Field(default_factory=dict)
