@@ -11,17 +11,10 @@ import dns.name
 import dns.reversename
 from ruamel.yaml import YAML
 
+from mailwright.elsewhere import write_shim
 from mailwright.lab.paths import lab_state
 from mailwright.model.errors import LabError
 from mailwright.model.fleet import Lab
-
-_SHIM = '''"""The fleet of {name}.yaml, for pyinfra."""
-
-import roles
-from mailwright.converge.inventory import groups
-
-globals().update(groups(__file__, roles.ROLES))
-'''
 
 
 def write_fleet(source: Path, new: Lab, folder: Path) -> Path:
@@ -48,7 +41,7 @@ def write_fleet(source: Path, new: Lab, folder: Path) -> Path:
     target = folder / f"{new.name}.yaml"
     with target.open("w") as stream:
         yaml.dump(data, stream)
-    (folder / f"{new.name}.py").write_text(_SHIM.format(name=new.name))
+    write_shim(target)
     return target
 
 
