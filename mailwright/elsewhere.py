@@ -1,4 +1,4 @@
-"""A fleet file in another folder: the inventory's with an edit, for a run over machines as they are not yet."""
+"""A fleet file in another folder: the inventory's with an edit, for machines as they are not yet."""
 
 from __future__ import annotations
 
