@@ -32,6 +32,15 @@ class ConvergeError(MailwrightError):
     """A machine could not be brought to its desired state, or refused to be."""
 
 
+class HostKeyError(MailwrightError):
+    """A machine shows an SSH host key that is not pinned, or another than the pinned one."""
+
+    def __init__(self, text: str, *, changed: bool = False) -> None:
+        """`changed`: another than the pinned one, so that the whole run must stop."""
+        super().__init__(text)
+        self.changed = changed
+
+
 class DrainError(MailwrightError):
     """A machine could not be taken out of the traffic, or back into it."""
 

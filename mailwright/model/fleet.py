@@ -104,7 +104,8 @@ class Ssh(Model):
     """Private key file on the operator's side; default: agent and `~/.ssh`.
     Relative to the fleet file, `~` allowed."""
     known_hosts: str | None = None
-    """Default: `~/.ssh/known_hosts`. Relative to the fleet file, `~` allowed."""
+    """Where its host key is pinned (`mailwright hostkeys`). Default: `NAME.known_hosts` beside `NAME.yaml`;
+    while there is none, `~/.ssh/known_hosts`. Relative to the fleet file, `~` allowed."""
 
 
 class Machine(Model):

@@ -99,7 +99,7 @@ def _fleet(document: Document, file: Path, roles: Sequence[Role], keyring: Keyri
         found += [*cross_check(fleet, [r.name for r in roles]), *disagreements(fleet, keyring)]
     if fleet is None or found:
         raise FleetError(_lines(document, found))
-    return folded(_folded(fleet, file.absolute().parent), keyring)
+    return folded(_folded(fleet, file), keyring)
 
 
 def _beside_wrong(data: dict[str, Any], wrong: Sequence[Where], roles: Sequence[Role]) -> list[Found]:
@@ -190,18 +190,27 @@ def _section(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _folded(fleet: Fleet, beside: Path) -> Fleet:
-    machines = tuple(_machine(m, fleet.defaults, beside) for m in fleet.machines)
+def own_known_hosts(file: Path) -> Path:
+    """`prod.known_hosts` beside `prod.yaml`: the host keys of the fleet, where it names no other file."""
+    return file.absolute().with_suffix(".known_hosts")
+
+
+def _folded(fleet: Fleet, file: Path) -> Fleet:
+    beside = file.absolute().parent
+    machines = tuple(_machine(m, fleet.defaults, file) for m in fleet.machines)
     acme = fleet.acme.model_copy(update={"ca": beside_file(fleet.acme.ca, beside)})
     return fleet.model_copy(update={"machines": machines, "acme": acme})
 
 
-def _machine(machine: Machine, defaults: Defaults, beside: Path) -> Machine:
+def _machine(machine: Machine, defaults: Defaults, file: Path) -> Machine:
     """What the machine says itself wins: over `ssh` and a role's settings, key by key."""
+    beside = file.absolute().parent
     said = machine.model_fields_set
     ssh = defaults.ssh or Ssh()
     ssh = ssh.model_copy(update={key: getattr(machine.ssh, key) for key in machine.ssh.model_fields_set})
     files = {key: beside_file(getattr(ssh, key), beside) for key in ("key", "known_hosts")}
+    if files["known_hosts"] is None and own_known_hosts(file).exists():
+        files["known_hosts"] = str(own_known_hosts(file))
     return machine.model_copy(
         update={
             "debian": machine.debian if "debian" in said else (defaults.debian or machine.debian),
