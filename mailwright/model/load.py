@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from mailwright.model.backups import Backup, SftpStore
 from mailwright.model.crosscheck import AUDIENCES, cross_check
 from mailwright.model.document import Document, Where, display, show
 from mailwright.model.errors import FleetError, MailwrightError
@@ -199,7 +200,16 @@ def _folded(fleet: Fleet, file: Path) -> Fleet:
     beside = file.absolute().parent
     machines = tuple(_machine(m, fleet.defaults, file) for m in fleet.machines)
     acme = fleet.acme.model_copy(update={"ca": beside_file(fleet.acme.ca, beside)})
-    return fleet.model_copy(update={"machines": machines, "acme": acme})
+    return fleet.model_copy(
+        update={"machines": machines, "acme": acme, "backup": _backup(fleet.backup, beside)}
+    )
+
+
+def _backup(backup: Backup, beside: Path) -> Backup:
+    if backup.store is None or isinstance(backup.store, SftpStore):
+        return backup
+    store = backup.store.model_copy(update={"ca": beside_file(backup.store.ca, beside)})
+    return backup.model_copy(update={"store": store})
 
 
 def _machine(machine: Machine, defaults: Defaults, file: Path) -> Machine:
