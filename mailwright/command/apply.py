@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Annotated
 
@@ -11,7 +12,7 @@ from mailwright.command.alone import alone
 from mailwright.command.around import Around
 from mailwright.command.console import Limit, commands, note
 from mailwright.command.converging import agreed, converge, status, summary, unchanged
-from mailwright.command.hosts import Run, read_plan
+from mailwright.command.hosts import MachinePlan, MachineResult, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.leaving import Cut, Force, Wait, terms
 from mailwright.command.plan import WithDns, shim_of, show
@@ -74,19 +75,25 @@ def apply(
             until_done.close()  # each machine is planned again in its turn
         show(plans, zones)
         deploy = Deploy.of(site, inventory, plans, batch, conditions) if rolling else None
-        if not agreed(plans, zones, more=bool(deploy and deploy.turns), yes=yes):
+        if not agreed(plans, zones, more=bool(deploy and deploy.turns.turns), yes=yes):
             return 1 if any(plan.problem for plan in plans) else 0
         until_done.enter_context(alone(fleet_file(inventory)))
         around.before(plans)
-        if deploy:
-            results = deploy.run()
-        elif any(plan.changes for plan in plans):
-            results = converge(run, plans)
-        else:
-            results = unchanged(plans)
+        results = deploy.run() if deploy else _side_by_side(run, plans)
+    return _ended(results, deploy, around, everybody=len(names) == len(site.fleet.machines))
+
+
+def _side_by_side(run: Run, plans: Sequence[MachinePlan]) -> dict[str, MachineResult]:
+    return converge(run, plans) if any(plan.changes for plan in plans) else unchanged(plans)
+
+
+def _ended(
+    results: Mapping[str, MachineResult], deploy: Deploy | None, around: Around, *, everybody: bool
+) -> int:
+    """Tell how it went, and change what the DNS says last; the exit status."""
     summary(results)
     result = status(results)
     if deploy:
-        deploy.tell_rest()
-    around.after(complete=result == 0 and len(names) == len(site.fleet.machines))
+        deploy.turns.tell_rest()
+    around.after(complete=result == 0 and everybody)
     return result

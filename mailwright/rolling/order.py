@@ -18,6 +18,7 @@ def batches(
     *,
     holding: Mapping[str, int] | None = None,
     out: Collection[str] = (),
+    single: Collection[str] = (),
 ) -> tuple[Batch, ...]:
     """Return `names` in batches of at most `size`, each machine once.
 
@@ -25,19 +26,22 @@ def batches(
     name), so that the standby is changed and proved before it takes over from the active one. Then come
     the others in the order of the file, those that are `out` of the traffic anyway first. A batch takes
     no more members of a pool than leave `keep_serving` of them, but always one: whether even that one
-    can be spared is known only when its turn comes.
+    can be spared is known only when its turn comes. `single` ones come last, one by one.
     """
     held = holding or {}
     wanted = [machine.name for machine in fleet.machines if machine.name in names]
     balancers = sorted((n for n in wanted if fleet.balanced_by(n)), key=lambda name: held.get(name, 0))
-    others = sorted((n for n in wanted if not fleet.balanced_by(n)), key=lambda name: name not in out)
+    others = sorted((n for n in wanted if n not in balancers), key=lambda name: name not in out)
     found: list[list[str]] = []
     for name in others:
+        if name in single:
+            continue
         if found and len(found[-1]) < size and _fits(fleet, [*found[-1], name], out):
             found[-1].append(name)
         else:
             found.append([name])
-    return (*((name,) for name in balancers), *map(tuple, found))
+    last = ((name,) for name in others if name in single)
+    return (*((name,) for name in balancers), *map(tuple, found), *last)
 
 
 def _fits(fleet: Fleet, batch: Collection[str], out: Collection[str]) -> bool:

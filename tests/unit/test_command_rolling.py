@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from mailwright.command import apply as apply_module
-from mailwright.command import around, drain, main, rolling, undrain
+from mailwright.command import around, drain, main, rolling, turns, undrain
 from mailwright.converge.events import Event
 from mailwright.model.role import Result
 from mailwright.model.secrets import GivenSecrets
@@ -82,12 +82,12 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for module in (drain, undrain, apply_module):
         monkeypatch.setattr(module, "open_site", lambda _: site)
-    for module in (drain, undrain, rolling):
+    for module in (drain, undrain, turns):
         monkeypatch.setattr(module, "traffic_of", lambda _: made.world.traffic())
     for module in (apply_module, rolling):
         monkeypatch.setattr(module, "Run", lambda _r, _s, machines, **more: FakeRun(made, machines, **more))
         monkeypatch.setattr(module, "repository", lambda _: tmp_path)
-    monkeypatch.setattr(rolling, "run_suites", made.run_suites)
+    monkeypatch.setattr(turns, "run_suites", made.run_suites)
     monkeypatch.setattr(around, "refuse_unseen", lambda _: None)
     monkeypatch.setattr(drain, "Mta", FakeMta)
     FakeMta.desk = made
@@ -244,7 +244,7 @@ def test_a_suite_that_leaves_something_unknown_is_red(desk, capsys):
 
 @pytest.mark.usefixtures("desk")
 def test_a_machine_without_a_suite_is_red(capsys, monkeypatch):
-    monkeypatch.setattr(rolling, "run_suites", lambda *_: 0)
+    monkeypatch.setattr(turns, "run_suites", lambda *_: 0)
     assert apply("--limit", "out1") == 1
     assert "out1: its suite did not run" in capsys.readouterr().err
 
@@ -281,7 +281,7 @@ def test_other_changes_than_were_shown_are_not_made(desk, capsys, monkeypatch):
         desk.text = "+something else"
         return suites(*arguments)
 
-    monkeypatch.setattr(rolling, "run_suites", edited)
+    monkeypatch.setattr(turns, "run_suites", edited)
     assert apply("--limit", "sending") == 1
     assert "out2: other changes are due than were shown (greeter: files)" in capsys.readouterr().err
     assert desk.new == {"out1"}
