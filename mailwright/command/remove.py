@@ -15,10 +15,11 @@ from mailwright.command.growing import LEAVING, AtOnce, Growing
 from mailwright.command.guide import MachineName, Operator, Step, Steps, Yes, follow, patience, read_text
 from mailwright.command.inventory import Inventory
 from mailwright.command.leaving import traffic_of
-from mailwright.growth.aside import aside, refusals
+from mailwright.growth.aside import refusals
 from mailwright.growth.fleetfile import without_machine
 from mailwright.growth.publishing import leading_records, part_of
 from mailwright.growth.sight import unseen
+from mailwright.model.aside import aside
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.load import check_text

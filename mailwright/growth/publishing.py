@@ -10,7 +10,7 @@ from maildns.planning.ownership import is_marker_name, marked_key
 from maildns.provider import Change
 from maildns.records import RrKey, RRset
 from mailwright.dnsplan import Plans
-from mailwright.growth.aside import aside, without
+from mailwright.model.aside import aside, without
 from mailwright.model.site import Site
 from mailwright.zones import desired
 

@@ -164,7 +164,7 @@ def _entries(book: Book, fleet: Fleet) -> Iterator[Entry]:
         if machine.name != "nobody":
             yield from machine_entries(fleet, machine)
     for domain in fleet.domains:
-        yield from domain_entries(fleet, domain, {})  # an import never flattens
+        yield from domain_entries(fleet, domain, domain, {})  # an import never flattens
         wanted = {key.selector for key in domain.dkim}
         for selector, key in keys(book, str(domain.name)):
             if selector in wanted:

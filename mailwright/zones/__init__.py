@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from maildns.errors import MaildnsError
 from maildns.names import longest_zone
 from maildns.records import Entry, RRset, collect
+from mailwright.model.aside import closed_aside
 from mailwright.model.errors import DnsError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Needs
@@ -88,8 +89,9 @@ def _entries(site: Site, machines: Iterable[tuple[Machine, Needs]]) -> Iterator[
             yield Entry(need.name, need.type, need.value, need.reason)
         for certificate in needs.certificates:
             yield from key_entries(machine, certificate, site.secrets)
-    for pool in site.fleet.pools:
-        yield from pool_entries(site.fleet, pool)
-    for domain in site.fleet.domains:
-        yield from domain_entries(site.fleet, domain, site.includes)
+    leading = closed_aside(site.fleet)
+    for pool in leading.pools:
+        yield from pool_entries(leading, pool)
+    for domain, leads in zip(site.fleet.domains, leading.domains, strict=True):
+        yield from domain_entries(site.fleet, domain, leads, site.includes)
         yield from dkim_entries(domain, site.keyring, site.secrets)

@@ -19,18 +19,23 @@ from mailwright.sts import sts_policy
 from mailwright.zones.senders import sender_entries
 
 
-def domain_entries(fleet: Fleet, domain: Domain, includes: Mapping[str, Flattened]) -> Iterator[Entry]:
+def domain_entries(
+    fleet: Fleet, domain: Domain, leads: Domain, includes: Mapping[str, Flattened]
+) -> Iterator[Entry]:
     """Every value that a domain needs.
+
+    `leads` is the domain without the machines that stand aside. The MTA-STS policy names these, too: what
+    machines serve does not change because one of them is closed.
 
     Raises:
         MaildnsError: a value that may not be published.
     """
-    yield from _exchangers(fleet, domain)
+    yield from _exchangers(fleet, leads)
     yield from sender_entries(fleet, domain, includes)
     yield from _dmarc(domain)
-    yield from _transport(fleet, domain)
+    yield from _transport(fleet, domain, leads)
     yield from _authorities(domain)
-    yield from _clients(fleet, domain)
+    yield from _clients(fleet, leads)
     yield from _links(fleet, domain)
 
 
@@ -56,12 +61,12 @@ def _dmarc(domain: Domain) -> Iterator[Entry]:
         yield logo.entry(name, policy, domain.bimi.selector)
 
 
-def _transport(fleet: Fleet, domain: Domain) -> Iterator[Entry]:
+def _transport(fleet: Fleet, domain: Domain, leads: Domain) -> Iterator[Entry]:
     """What holds for TLS on the way to the domain."""
     name, policy = str(domain.name), sts_policy(fleet, domain)
-    if policy and domain.mta_sts:
+    if policy and leads.mta_sts:
         yield policy.entry(name)
-        for server in map(fleet.machine, domain.mta_sts.served_by):
+        for server in map(fleet.machine, leads.mta_sts.served_by):
             for ip in server.addresses:
                 reason = f"{server.name} serves the MTA-STS policy of {domain.name.bare}"
                 yield address(policy_host(name), ip, reason)

@@ -8,8 +8,9 @@ from maildns.planning.plan import ZonePlan
 from maildns.provider import Change
 from maildns.records import RRset
 from mailwright.dnsplan import Plans
-from mailwright.growth.aside import aside, refusals
+from mailwright.growth.aside import refusals
 from mailwright.growth.publishing import leading_records, own_records, part_of
+from mailwright.model.aside import aside, closed_aside
 from mailwright.model.fleet import Fleet
 from mailwright.model.site import Site
 from mailwright.queue import peers
@@ -172,3 +173,22 @@ def test_a_set_is_planned_with_its_marker_or_not_at_all():
     assert kept.kept == {zone: {pointer.key, marker.key}}
     assert part_of(plans, lambda key: key[1] == "PTR").zones[0].changes == changes
     assert part_of(plans, lambda _: True, removals=False).zones[0].changes == ()
+
+
+def closing(fleet_, *names):
+    machines = tuple(m.model_copy(update={"closed": m.name in names}) for m in fleet_.machines)
+    return fleet_.model_copy(update={"machines": machines})
+
+
+def test_closed_machines_stand_aside_where_another_one_serves():
+    whole = fleet(balancers=(), domain={"mx": ["mx1", "out1"], "clients": {"submissions": ["outgoing"]}})
+    open_ = closed_aside(closing(whole, "out1"))
+    assert [m.name for m in open_.members(open_.pools[0])] == ["out2"]
+    assert open_.domains[0].mx == ("mx1",)
+    assert len(open_.machines) == len(whole.machines)
+    assert closed_aside(whole) == whole
+
+
+def test_a_closed_machine_that_nobody_stands_in_for_is_still_led_to_so_that_mail_waits_for_it():
+    open_ = closed_aside(closing(fleet(), "mx1"))
+    assert open_.domains[0].mx == ("mx1",)
