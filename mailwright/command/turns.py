@@ -54,8 +54,8 @@ class Turns:
     ) -> Self:
         """Ask the balancers who is where, and say in which order it will go.
 
-        `names` are the machines that the command is about, `due` those of them with work to do, `again` is the
-        command that goes on with it. `size` and `single` are those of `batches`.
+        `names` are the machines that the command is about, `due` those of them with work to do, and `again`
+        is the command that goes on with it. `size` and `single` are those of `batches`.
         """
         traffic = traffic_of(site.fleet)
         answers = traffic.everybody()
@@ -155,12 +155,12 @@ def _fault(tally: Tally | None) -> str:
         return "its suite did not run"
     if tally.verdict == "ok":
         return ""
-    heads = [_brief(report) for report in tally.reports]
+    heads = [brief(report) for report in tally.reports]
     more = f", and {len(heads) - _NAMED} more" if len(heads) > _NAMED else ""
     return f"the suite is {tally.verdict}: {'; '.join(heads[:_NAMED])}{more}"
 
 
-def _brief(report: str) -> str:
+def brief(report: str) -> str:
     """Which check it was and what it found, of a report in several lines."""
     head, *lines = report.splitlines()
     found = next((line.partition("found:")[2].strip() for line in lines if "found:" in line), "")

@@ -42,12 +42,7 @@ def decide(packages: Iterable[Package], seen: Observation) -> Plan:
 
 def apply(plan: Plan) -> str:
     """Return the shell text of the run. Its output is shown only if it fails."""
-    lines = [here(f"base64 -d >{POLICY}.mailwright", _POLICY.encode()), _FUNCTIONS]
-    if plan.heal:
-        lines.append("run dpkg --configure -a || :")
-        if plan.reinstall:
-            lines.append(f"run_apt install --reinstall {words(*plan.reinstall)} || :")
-        lines.append("run_apt -f install || show")
+    lines = [beginning(), *(healing(plan.reinstall) if plan.heal else ())]
     if plan.missing:
         install = f"run_apt install {words(*plan.missing)}"
         # Mirrors replace packages: with lists of yesterday a download may fail, hence the second try.
@@ -55,15 +50,33 @@ def apply(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-# Without this Debian starts each daemon as soon as it is unpacked, with a configuration nobody chose:
-# an open resolver, a mail server on the public address. What runs already may be restarted, so that an
-# upgraded library is taken up. https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
-_POLICY = f"""\
-#!/bin/sh
-{POLICY_MARK}
-systemctl is-active -q -- "$1" && exit 0
-exit 101
-"""
+def beginning(may_start: str = 'systemctl is-active -q -- "$1"') -> str:
+    """Return the shell text that every apt run begins with.
+
+    It defines `run` (a command whose output is kept), `run_apt` (apt-get that asks nothing and keeps our
+    configuration files) and `show` (the end of that output, and failure), and has packages start only those
+    daemons for which the shell test `may_start` succeeds with the unit's name as `$1`.
+    """
+    # Without this Debian starts each daemon as soon as it is unpacked, with a configuration nobody chose:
+    # an open resolver, a mail server on the public address. What runs already may be restarted, so that an
+    # upgraded library is taken up.
+    # https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt
+    policy = f"#!/bin/sh\n{POLICY_MARK}\n{may_start} && exit 0\nexit 101\n"
+    return here(f"base64 -d >{POLICY}.mailwright", policy.encode()) + _FUNCTIONS
+
+
+def healing(reinstall: Iterable[str] = ()) -> tuple[str, ...]:
+    """Return the shell text that brings an interrupted dpkg to its end (dpkg(1)).
+
+    `reinstall`: packages that dpkg wants to have unpacked again.
+    """
+    again = words(*reinstall)
+    return (
+        "run dpkg --configure -a || :",
+        *((f"run_apt install --reinstall {again} || :",) if again else ()),
+        "run_apt -f install || show",
+    )
+
 
 # Output goes to a file and not to the operator: apt must not die of a broken pipe when he goes away.
 _FUNCTIONS = f"""\

@@ -31,7 +31,7 @@ def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]
     """
     asked = [(e.name, e.command) for e in expectations if e.command is not None]
     commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
-    output = run(_packed(batch.script(commands)))
+    output = run(packed(batch.script(commands)))
     frames = batch.parse(output.stdout)
     last = len(commands) - 1
     if not {0, 1, last} <= frames.keys():
@@ -52,8 +52,12 @@ def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]
     return Evidence(seen, before, after, results)
 
 
-def _packed(script: str) -> str:
-    """The script as one command of any POSIX login shell, small and free of quoting."""
+def packed(script: str) -> str:
+    """A script as one command of any POSIX login shell, small and free of quoting.
+
+    Raises:
+        UnknownError: it is too long for that.
+    """
     text = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
     if len(text) > _ARGUMENT:
         raise UnknownError(f"its checks take {len(text)} octets, more than one command may have")
