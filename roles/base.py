@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field
 from mailwright.converge import operations as op
 from mailwright.model.errors import FleetError
 from mailwright.model.names import DnsName
-from mailwright.model.needs import Directory, File, Needs, Package, Port, Sysctl, Unit, User
+from mailwright.model.needs import Directory, File, Needs, Package, Port, Reach, Sysctl, Unit, User
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 from mailwright.sshd import validation, weaknesses
@@ -60,6 +60,14 @@ SYSCTLS = (
     Sysctl("net.ipv6.conf.all.accept_redirects", "0", "as above"),
     Sysctl("net.ipv4.conf.all.send_redirects", "0", "this is no router"),
     Sysctl("net.ipv4.conf.all.accept_source_route", "0", "nobody chooses the way of our answers"),
+)
+
+REACHES = (
+    *(Reach(53, proto, "DNS") for proto in ("udp", "tcp")),
+    Reach(67, "udp", "DHCP"),
+    Reach(547, "udp", "DHCPv6"),
+    Reach(123, "udp", "time"),
+    *(Reach(port, "tcp", "packages") for port in (80, 443)),
 )
 
 _CLOCK_TOLERANCE = 60
@@ -126,6 +134,7 @@ def needs(ctx: Context[BaseSettings]) -> Needs:
             Unit("apt-daily-upgrade.timer"),
         ),
         ports=(Port(ctx.machine.ssh.port, "tcp", "admin", "SSH"),),
+        reaches=REACHES,
     )
 
 

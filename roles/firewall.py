@@ -12,7 +12,7 @@ from pydantic import Field
 
 from mailwright.converge import operations as op
 from mailwright.model.errors import NeedsError
-from mailwright.model.needs import File, Needs, Package, Port, Unit
+from mailwright.model.needs import File, Needs, Package, Port, Reach, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 
@@ -38,6 +38,9 @@ class FirewallSettings(Settings):
     """New SSH connections a minute from one address (IPv6: one /64), where SSH is open to the world."""
     log_dropped: bool = True
     """Log a sample of refused packets."""
+    closed_outbound: tuple[PortNumber, ...] = ()
+    """TCP ports of other machines that a machine may connect to while it is `closed`, beside those that its
+    roles need then: a proxy for packages, for example."""
     outbound: dict[PortNumber, tuple[Account, ...]] = Field(default_factory=dict)
     """TCP ports of other machines that only these accounts may connect to, for example `25: [postfix]`."""
 
@@ -67,8 +70,11 @@ def needs(ctx: Context[FirewallSettings]) -> Needs:
 def files(ctx: Context[FirewallSettings]) -> Needs:
     """The ruleset, from the ports that all roles of the machine need."""
     ssh_open = not ctx.fleet.networks.get("admin")
+    closed = ctx.machine.closed
     content = render(
         "firewall/nftables.conf.j2",
+        closed=closed,
+        reaches=tuple(_reaches(ctx)) if closed else (),
         ssh_open=ssh_open,
         ssh_port=ctx.machine.ssh.port,
         ssh_rate=ctx.settings.ssh_rate,
@@ -85,12 +91,22 @@ def files(ctx: Context[FirewallSettings]) -> Needs:
 def _openings(ctx: Context[FirewallSettings]) -> Iterator[Opening]:
     groups: defaultdict[tuple[str, str], list[Port]] = defaultdict(list)
     for port in ctx.merged.ports:
-        if port.audience != "local":
+        if port.audience == "admin" or (port.audience != "local" and not ctx.machine.closed):
             groups[port.readers, port.proto].append(port)
     for (_, proto), ports in sorted(groups.items()):
         opening = _opening(ctx, proto, ports)
         if opening.anyone or opening.ipv4 or opening.ipv6:
             yield opening
+
+
+def _reaches(ctx: Context[FirewallSettings]) -> Iterator[tuple[str, str]]:
+    """What a closed machine may connect to: what nft matches, and what for."""
+    chosen = (Reach(port, "tcp", "by choice") for port in ctx.settings.closed_outbound)
+    reasons: dict[tuple[str, int], dict[str, None]] = {}
+    for reach in sorted((*ctx.merged.reaches, *chosen), key=lambda r: (r.proto, r.number)):
+        reasons.setdefault((reach.proto, reach.number), {})[reach.reason] = None
+    for (proto, number), why in reasons.items():
+        yield f"{proto} dport {number}", ", ".join(why)
 
 
 def _opening(ctx: Context[FirewallSettings], proto: str, ports: list[Port]) -> Opening:

@@ -86,9 +86,11 @@ def needs(ctx: Context[KeepalivedSettings]) -> Needs:
     """The daemon, and VRRP from the other balancers."""
     pools = ctx.fleet.balanced_by(ctx.machine.name)
     others = tuple(dict.fromkeys(b for pool in pools for b in pool.balancers if b != ctx.machine.name))
+    # A closed one would hear no other, and take the addresses that another one holds.
+    runs = not ctx.machine.closed
     return Needs(
         packages=(Package("keepalived"),),
-        units=(Unit("keepalived.service", reads=(CONFIG, PROGRAM), reload=True),),
+        units=(Unit("keepalived.service", reads=(CONFIG, PROGRAM), reload=True, enabled=runs, running=runs),),
         ports=(Port(0, "vrrp", others, "who holds the virtual addresses"),) if others else (),
     )
 
@@ -156,6 +158,8 @@ def apply(ctx: Context[KeepalivedSettings]) -> None:
 
 def checks(ctx: Context[KeepalivedSettings]) -> Iterable[Check]:
     """Each pool's addresses are here if keepalived says so, and not if not."""
+    if ctx.machine.closed:
+        return
     for pool in ctx.fleet.balanced_by(ctx.machine.name):
         addresses = " ".join(f"-e ' {a}/'" for a in pool.addresses)
         count = f"ip -o address show | grep -cF {addresses}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -96,6 +97,16 @@ class Backup(Model):
     """Mail queues and logs: they hold people's words and addresses, and are worth little after days."""
     spare: Slug | None = None
     """The machine on which `mailwright backup drill` tries a restore. What it has is thrown away."""
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port at which machines reach the store."""
+        if isinstance(self.store, S3Store):
+            url = urlsplit(self.store.endpoint)
+            return url.port or (443 if url.scheme == "https" else 80)
+        if isinstance(self.store, SftpStore):
+            return self.store.port
+        return STORE_PORT if self.store else None
 
     @property
     def kept_by(self) -> str | None:

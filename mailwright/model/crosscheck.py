@@ -81,6 +81,8 @@ def _machines(fleet: Fleet) -> Iterator[Found]:
                 ("machines", i, "fqdn"),
                 f"is the mail domain {other} as well; give the host a name below it",
             )
+        if machine.closed and "firewall" not in machine.roles:
+            yield ("machines", i, "closed"), f"{machine.name} lacks the role firewall, which would close it"
         yield from _twice(((("machines", i, "labels", j), x) for j, x in enumerate(machine.labels)), "label")
     yield from _twice(((("admins", i, "name"), a.name) for i, a in enumerate(fleet.admins)), "name")
 

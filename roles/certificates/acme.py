@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -28,6 +29,7 @@ from mailwright.model.needs import (
     Package,
     Pair,
     Port,
+    Reach,
     Unit,
 )
 from mailwright.model.providers import Cloudflare, DnsProvider, Rfc2136
@@ -45,6 +47,7 @@ _CREDENTIALS = f"{_PRIVATE}/credentials"
 _AUTHORITY_CA = f"{_PRIVATE}/authority.pem"
 _LIBRARY = "/usr/local/lib/mailwright"
 _UNIT = "mailwright-certificates"
+_HTTPS = 443
 
 Challenge = Literal["dns-01", "http-01"]
 
@@ -57,15 +60,19 @@ def needs(ctx: Context[Any]) -> Needs:
     """
     more: tuple[Package, ...] = ()
     ports: tuple[Port, ...] = ()
+    reaches = [Reach(urlsplit(ctx.fleet.acme.directory).port or _HTTPS, "tcp", "the ACME authority")]
     if ctx.settings.challenge == "dns-01":
-        kind = _provider(ctx).type
-        more = (Package(f"python3-certbot-dns-{kind}"),)
+        provider = _provider(ctx)
+        more = (Package(f"python3-certbot-dns-{provider.type}"),)
+        updates = provider.port if isinstance(provider, Rfc2136) else _HTTPS
+        reaches.append(Reach(updates, "tcp", "proofs in the DNS"))
     else:
         ports = (Port(80, "tcp", "public", "ACME proofs (http-01)", brief=True),)
     return Needs(
         packages=(Package("certbot"), *more),
         units=(Unit(f"{_UNIT}.timer"),),
         ports=ports,
+        reaches=tuple(reaches),
         backups=(BackupPath(HOME, "the ACME account, which CAA records may name"),),
     )
 

@@ -107,6 +107,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
                 reads=(HOME, *(file for pair in certificate.pairs for file in (pair.chain, pair.key))),
                 reload=True,
                 check="postfix check",
+                fenced=True,
             ),
             # Postfix in its chroot has a copy of /etc/resolv.conf; Debian's unit renews it.
             Unit("postfix-resolvconf.path"),
@@ -230,6 +231,8 @@ def apply(ctx: Context[PostfixSettings]) -> None:
 def checks(ctx: Context[PostfixSettings]) -> Iterable[Check]:
     """How the machine behaves on each of its ports."""
     membership = Membership.of(ctx.fleet, ctx.machine)
+    if ctx.machine.closed:
+        yield behaviour.stands_still()
     yield from behaviour.checks(ctx.machine, inbound=_inbound(ctx), submission=ctx.settings.submission)
     yield from behind.checks(ctx.machine, membership)
 

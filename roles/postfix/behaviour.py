@@ -97,6 +97,16 @@ def _queue() -> Check:
     )
 
 
+def stands_still() -> Check:
+    """The queue of a closed machine goes nowhere."""
+
+    def judge(result: Result) -> str | None:
+        return result.stdout.strip() or None
+
+    command = "! pidof -q qmgr || echo its queue manager runs"
+    return Check("closed: nothing is delivered", command, judge, "mailwright apply")
+
+
 _IMPLICIT_TLS = 465  # RFC 8314, 3.3
 
 

@@ -145,6 +145,7 @@ ONE_MISTAKE = [
     ("name: out1", "name: Out1", 24, "machines[0].name: not a name (a lower-case letter, then letters, digits and hyphens, at most 31): Out1"),
     ("name: out1", "name: all", 24, "machines[0].name: all means every machine; choose another name"),
     ("name: out1", "name: postfix", 24, "machines[0].name: postfix means the machines with the role postfix; choose another name"),
+    ("    labels: [sending]\n", "    labels: [sending]\n    closed: true\n", 28, "machines[0].closed: out1 lacks the role firewall, which would close it"),
     ("[sending]", "[all]", 27, "machines[0].labels[0]: all means every machine; choose another label"),
     ("[sending]", "[base]", 27, "machines[0].labels[0]: base means the machines with the role base; choose another label"),
     ("[sending]", "[mx1]", 27, "machines[0].labels[0]: mx1 means machines[1]; choose another label"),

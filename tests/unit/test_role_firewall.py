@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from mailwright.model.errors import NeedsError
-from mailwright.model.needs import Needs, Port
+from mailwright.model.needs import Needs, Port, Reach
 from roles import firewall
 
 MAIL = Port(25, "tcp", "public", "mail")
@@ -18,9 +18,12 @@ MAIL = Port(25, "tcp", "public", "mail")
 def rules(plan_of, content_of):
     """Returns a function: ports, settings and fleet to the input and output rules, comments left out."""
 
-    def lines(*ports, settings=None, **fleet):
+    def lines(*ports, settings=None, reaches=(), **fleet):
         plan = plan_of(
-            firewall.ROLE, needs=Needs(ports=ports), settings={"firewall": settings or {}}, **fleet
+            firewall.ROLE,
+            needs=Needs(ports=ports, reaches=reaches),
+            settings={"firewall": settings or {}},
+            **fleet,
         )
         text = content_of(plan, firewall.RULES)
         _accepted_by_nft(text)
@@ -113,3 +116,27 @@ def test_the_table_is_exchanged_and_others_are_left_alone(rules):
     text = rules()
     assert text[:2] == ["table inet mailwright", "delete table inet mailwright"]
     assert not [line for line in text if "flush ruleset" in line]
+
+
+CLOSED = {"machine": {"closed": True}, "networks": {"admin": ["203.0.113.1/32"]}}
+
+
+def test_a_closed_machine_lets_in_the_operator_and_nobody_else(rules):
+    vrrp = Port(0, "vrrp", "fleet", "who holds the addresses")
+    text = rules(MAIL, vrrp, Port(9100, "tcp", "fleet", "metrics"), **CLOSED)
+    assert "ip saddr { 203.0.113.1/32 } tcp dport { 22 } accept" in text
+    assert not [line for line in text if "dport { 25" in line or "9100" in line or "112" in line]
+
+
+def test_a_closed_machine_reaches_what_putting_it_together_takes(rules):
+    reaches = (Reach(53, "udp", "DNS"), Reach(8000, "tcp", "backups"))
+    text = rules(reaches=reaches, settings={"closed_outbound": [3144]}, **CLOSED)
+    output = text[text.index("chain output {") :]
+    assert "type filter hook output priority filter; policy drop;" in output
+    accepted = {line for line in output if line.endswith("accept") and "dport" in line}
+    assert accepted == {"udp dport 53 accept", "tcp dport 3144 accept", "tcp dport 8000 accept"}
+    assert "ct state established,related accept" in output
+
+
+def test_an_open_machine_reaches_whatever_it_likes(rules):
+    assert "chain output {" not in rules(reaches=(Reach(53, "udp", "DNS"),))

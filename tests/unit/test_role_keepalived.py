@@ -23,11 +23,9 @@ V6_ONLY = {**INCOMING, "ipv4": None, "ipv6": "2001:db8::101"}
 def plan(plan_of):
     """Returns a function: settings of the role and pools to the first balancer's plan."""
 
-    def planned(settings=None, pools=(OUTGOING, V6_ONLY)):
-        roles = {"haproxy": {}, "keepalived": settings or {}}
-        return plan_of(
-            keepalived.ROLE, HAPROXY, POSTFIX, machine={"roles": roles}, machines=(M2, OUT1), pools=pools
-        )
+    def planned(settings=None, pools=(OUTGOING, V6_ONLY), **machine):
+        machine["roles"] = {"haproxy": {}, "keepalived": settings or {}}
+        return plan_of(keepalived.ROLE, HAPROXY, POSTFIX, machine=machine, machines=(M2, OUT1), pools=pools)
 
     return planned
 
@@ -171,3 +169,9 @@ def test_exactly_one_balancer_holds_an_address(m1, m2, verdict):
     first, second = keepalived.agreements(fleet)
     assert first.machines == second.machines == ("m1", "m2")
     assert first.judge({"m1": m1, "m2": m2}) == verdict
+
+
+def test_a_closed_balancer_takes_no_address_because_it_hears_no_other(plan):
+    (unit,) = plan(closed=True).by_role["keepalived"].units
+    assert (unit.enabled, unit.running) == (False, False)
+    assert not [check for role, check in plan(closed=True).checks() if role == "keepalived"]

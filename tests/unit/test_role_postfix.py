@@ -289,3 +289,12 @@ def test_the_pattern_for_submission_headers_hides_the_client(table, content_of, 
     assert "REPLACE Received: by m1.brightpost.example (Postfix) id $1; $2" in content_of(
         plan(), "/etc/postfix/submission_headers"
     )
+
+
+def test_the_queue_of_a_closed_machine_goes_nowhere(setting):
+    assert setting("master_service_disable", machine={"closed": True}) == "qmgr.unix"
+    assert setting("master_service_disable") is None
+
+
+def test_what_must_not_send_twice_waits_for_the_fence(plan):
+    assert [unit.name for unit in plan().merged.units if unit.fenced] == ["postfix.service"]

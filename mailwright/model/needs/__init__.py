@@ -7,7 +7,7 @@ reads the sum.
 
 from mailwright.model.needs.certificate import ALGORITHMS, Algorithm, Certificate, Pair
 from mailwright.model.needs.host import Absent, Directory, File, Package, Sysctl, Unit, User
-from mailwright.model.needs.offers import BackupPath, Milter, Port, Protocol, Record, Scrape
+from mailwright.model.needs.offers import BackupPath, Milter, Port, Protocol, Reach, Record, Scrape
 from mailwright.model.needs.sum import Needs, merge
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Pair",
     "Port",
     "Protocol",
+    "Reach",
     "Record",
     "Scrape",
     "Sysctl",

@@ -157,6 +157,9 @@ class Unit:
     """Take a new configuration by `systemctl reload` instead of a restart."""
     check: str = ""
     """Shell that succeeds when the configuration on the disk may be taken, for what reloads it by itself."""
+    fenced: bool = False
+    """Must not run on a machine that another one has taken the place of: the fence of the role `backup`
+    keeps it from starting there."""
     masked: bool = False
     """Must not exist at all for systemd; `enabled` and `running` are then ignored."""
 

@@ -36,6 +36,18 @@ class Port:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """A port of other machines that a role cannot do without while its machine is being put together.
+
+    An open machine reaches whatever it likes. A closed one (`closed` in the fleet file) reaches this alone.
+    """
+
+    number: int
+    proto: Literal["tcp", "udp"]
+    reason: str
+
+
+@dataclass(frozen=True)
 class Scrape:
     """A metrics endpoint for the monitoring role."""
 

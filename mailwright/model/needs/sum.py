@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mailwright.model.errors import NeedsError
 from mailwright.model.needs.certificate import Certificate
 from mailwright.model.needs.host import Absent, Directory, File, Package, Sysctl, Unit, User
-from mailwright.model.needs.offers import BackupPath, Milter, Port, Record, Scrape
+from mailwright.model.needs.offers import BackupPath, Milter, Port, Reach, Record, Scrape
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -27,6 +27,7 @@ class Needs:
     sysctls: tuple[Sysctl, ...] = ()
     units: tuple[Unit, ...] = ()
     ports: tuple[Port, ...] = ()
+    reaches: tuple[Reach, ...] = ()
     scrapes: tuple[Scrape, ...] = ()
     backups: tuple[BackupPath, ...] = ()
     records: tuple[Record, ...] = ()
