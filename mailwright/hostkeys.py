@@ -119,24 +119,26 @@ def forget(file: Path, machine: Machine) -> bool:
     return pin(file, machine, ())
 
 
-def trouble(machine: Machine, file: Path | None = None) -> HostKeyError | None:
+def own_file() -> Path:
+    """The operator's own known_hosts, which counts for a fleet that pins no keys (ssh(1), FILES)."""
+    return Path.home() / ".ssh" / "known_hosts"
+
+
+def trouble(machine: Machine) -> HostKeyError | None:
     """Why the host key that a machine shows is refused, in one sentence; `None`: that is not why.
 
-    Without a file, the machine's own `ssh.known_hosts` is asked; where it has none, nothing is said.
+    `machine` is one of a loaded fleet, whose paths are absolute.
 
     Raises:
         HostKeyError: the machine shows no key.
     """
-    if file is None:
-        if machine.ssh.known_hosts is None:
-            return None
-        file = Path(machine.ssh.known_hosts)
+    file = Path(machine.ssh.known_hosts) if machine.ssh.known_hosts else own_file()
     known = pinned(machine, file)
     shown = scan(machine, (key.kind for key in known))
     if not known:
         return HostKeyError(
             f"{machine.name}: no SSH host key of it is pinned in {display(file)}, and it shows {shown}: "
-            f"compare that with its console and run `mailwright hostkeys INVENTORY pin {machine.name}`"
+            f"compare that with its console and run `mailwright hostkeys pin INVENTORY {machine.name}`"
         )
     if shown in known:
         return None
@@ -149,7 +151,7 @@ def changed(machine: Machine, file: Path, known: Sequence[HostKey], shown: HostK
     return HostKeyError(
         f"{machine.name}: its SSH host key has changed from {old} ({display(file)}) to {shown}: unless you "
         "know why, somebody may be in between; a machine that was installed anew is put back by `mailwright "
-        "rebuild`, and a key that its console shows, too, is accepted by `mailwright hostkeys INVENTORY pin "
+        "rebuild`, and a key that its console shows, too, is accepted by `mailwright hostkeys pin INVENTORY "
         f"{machine.name}`",
         changed=True,
     )

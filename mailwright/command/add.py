@@ -12,11 +12,13 @@ from mailwright.command.console import commands, note
 from mailwright.command.dnsview import show_plans
 from mailwright.command.growing import LEAVING, AtOnce, Growing, reachable
 from mailwright.command.guide import MachineName, Operator, Step, Steps, Yes, follow, patience, read_text
+from mailwright.command.hostkeys import Fingerprint, first_sight
 from mailwright.command.inventory import Inventory
 from mailwright.command.leaving import traffic_of
 from mailwright.growth.fleetfile import NewMachine, with_machine
 from mailwright.growth.publishing import own_records, part_of
 from mailwright.growth.sight import doors, wait_until_seen
+from mailwright.hostkeys import file_of, pinned
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.publish import plan_site
@@ -45,6 +47,7 @@ def add(
         str | None,
         typer.Option(metavar="NAME", help="With --like: its host name. Default: in the same domain."),
     ] = None,
+    fingerprint: Fingerprint = None,
     wait: Wait = "1m",
     at_once: AtOnce = False,
     yes: Yes = False,
@@ -66,7 +69,7 @@ def add(
         )
     growing = Growing(inventory, machine, Operator(yes=yes))
     entry = Entry(like, ipv4, ipv6, fqdn) if like else None
-    joining = Joining(growing, entry, patience(wait), at_once=at_once)
+    joining = Joining(growing, entry, patience(wait), at_once=at_once, fingerprint=fingerprint)
     return follow(joining.steps(), only_print=steps)
 
 
@@ -125,13 +128,15 @@ class Joining:
     entry: Entry | None = None
     wait: float = 60.0
     at_once: bool = False
+    fingerprint: str | None = None
+    """What its console shows of its SSH host key."""
 
     def steps(self) -> list[Step]:
         """In their order: what is pointed at comes before whatever points there."""
         name, growing = self.growing.name, self.growing
         return [
             Step(f"the fleet file has {name}", self.write_entry),
-            Step(f"{name} answers on SSH and is the Debian it is said to be", growing.see),
+            Step(f"{name} answers on SSH and is the Debian it is said to be", self.see),
             Step(f"publish the addresses of {name}, its reverse names, and that it may send", self.publish),
             Step("the world sees them: at every name server, both ways, and in SPF", self.wait_until_seen),
             Step(f"provision {name}", lambda: growing.apply([name])),
@@ -160,6 +165,13 @@ class Joining:
             self.entry.require(there)
         pools = ", ".join(pool.name for pool in site.fleet.pools_of(name))
         return f"it has; {f'a member of {pools}' if pools else 'a member of no pool'}"
+
+    def see(self) -> str:
+        """Pin its host key, where the fleet pins keys and has none of it; then see that it answers."""
+        machine, file = self.growing.machine(self.growing.site), self.growing.file
+        if file_of(machine, file).exists() and not pinned(machine, file_of(machine, file)):
+            first_sight(machine, file, self.growing.operator, self.fingerprint)
+        return self.growing.see()
 
     def publish(self) -> str:
         """Publish what must be there before it does anything."""

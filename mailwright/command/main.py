@@ -26,6 +26,7 @@ COMMANDS = {
     "dkim": "mailwright.command.dkim",
     "certificates": "mailwright.command.certificates",
     "secrets": "mailwright.command.secrets",
+    "hostkeys": "mailwright.command.hostkeys",
     "schema": "mailwright.command.schema",
     "lab": "mailwright.command.lab",
 }

@@ -19,10 +19,11 @@ from mailwright.growth.aside import refusals
 from mailwright.growth.fleetfile import without_machine
 from mailwright.growth.publishing import leading_records, part_of
 from mailwright.growth.sight import unseen
+from mailwright.hostkeys import forget
 from mailwright.model.aside import aside
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
-from mailwright.model.load import check_text
+from mailwright.model.load import check_text, own_known_hosts
 from mailwright.model.pools import MAIL, proxy_port
 from mailwright.model.site import Site
 from mailwright.publish import Plans, plan_site
@@ -240,9 +241,12 @@ class Leaving:
         return "\n".join(lines) or "nothing that is backed up or secret"
 
     def take_out(self) -> str:
-        """Edit the fleet file."""
-        before = read_text(self.growing.file)
-        return self.growing.write(before, without_machine(before, self.growing.name))
+        """Edit the fleet file, and let go of its host key."""
+        before, machine = read_text(self.growing.file), self.growing.machine(self.growing.site)
+        done = self.growing.write(before, without_machine(before, self.growing.name))
+        if machine.ssh.known_hosts == str(own_known_hosts(self.growing.file)):
+            forget(own_known_hosts(self.growing.file), machine)
+        return done
 
     def forget(self) -> str:
         """Bring the others up to date."""

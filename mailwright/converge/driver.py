@@ -38,8 +38,11 @@ from pyinfra_cli.inventory import make_inventory
 from pyinfra_cli.util import exec_file
 from typing_extensions import override
 
+from mailwright import hostkeys
 from mailwright.converge.events import GO, Event, Kind
-from mailwright.converge.inventory import ROLES
+from mailwright.converge.inventory import FLEET_FILE, MACHINE, ROLES
+from mailwright.model.errors import ConvergeError, HostKeyError
+from mailwright.model.load import load_fleet
 
 _SUMMARY = "Error: executed "
 """How pyinfra ends what it says about a failed operation: a count of commands, of no use to anybody."""
@@ -56,6 +59,8 @@ class Teller(BaseStateCallback, logging.Handler):
         self.wrong: dict[str, list[str]] = defaultdict(list)
         self.began: dict[tuple[str, str], float] = {}
         self.seconds: dict[tuple[str, str], float] = {}
+        self.changed_keys: list[str] = []
+        """A sentence for each machine that shows another SSH host key than the pinned one."""
 
     def tell(self, kind: Kind, host: Host | None = None, **values: str | bool | float) -> None:
         """Write one event. A reader that has gone away does not stop a run half-way."""
@@ -96,7 +101,10 @@ class Teller(BaseStateCallback, logging.Handler):
 
     @override
     def host_connect_error(self, state: State, host: Host, error: Exception) -> None:  # type: ignore[override]
-        self.tell("unreachable", host, text=str(error))
+        trouble = _trouble(host, str(error))
+        if trouble and trouble.changed:
+            self.changed_keys.append(str(trouble))
+        self.tell("unreachable", host, text=str(trouble or error))
 
     @override
     def operation_host_start(self, state: State, host: Host, op_hash: str) -> None:  # type: ignore[override]
@@ -131,6 +139,20 @@ class Teller(BaseStateCallback, logging.Handler):
         return time.monotonic() - self.began.pop((host.name, op_hash))
 
 
+def _trouble(host: Host, error: str) -> HostKeyError | None:
+    """What to say of a machine whose host key pyinfra refuses, or cannot ask anybody about.
+
+    pyinfra asks at the terminal where it knows no key, and there is none here.
+    """
+    if not any(sign in error for sign in ("host key", "known_hosts", "EOF")):
+        return None
+    fleet = load_fleet(host.data.get(FLEET_FILE))
+    try:
+        return hostkeys.trouble(fleet.machine(host.data.get(MACHINE)))
+    except HostKeyError:
+        return None
+
+
 def _name(state: State, op_hash: str) -> str:
     return ", ".join(sorted(state.op_meta[op_hash].names))
 
@@ -145,12 +167,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dry", action="store_true")
     args = parser.parse_args(arguments)
     teller = Teller(_private_stdout())
+    consent = _private_stdin()
     _listen(teller)
     state = State(check_for_changes=True)
     try:
         _start(state, teller, args.inventory, args.machine, args.role)
         _plan(state, teller, args.deploy)
-        if state.active_hosts and not args.dry and _consent(teller):
+        if state.active_hosts and not args.dry and _consent(teller, consent):
             state.set_stage(StateStage.Execute)
             run_ops(state)
     except Exception as error:  # noqa: BLE001 - the last resort of a process: told, not lost
@@ -174,6 +197,14 @@ def _private_stdout() -> TextIO:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return out
+
+
+def _private_stdin() -> TextIO:
+    """Keep standard input for consent; whatever else would ask the operator something, has no answer."""
+    stdin = os.fdopen(os.dup(0))
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    return stdin
 
 
 def _listen(teller: Teller) -> None:
@@ -203,7 +234,11 @@ def _start(
     state.init(inventory, config, initial_limit=limit)
     state.add_callback_handler(teller)
     state.set_stage(StateStage.Connect)
-    connect_all(state)
+    try:
+        connect_all(state)
+    finally:
+        if teller.changed_keys:  # somebody may be in between: nothing is done to any machine
+            raise ConvergeError("\n".join(teller.changed_keys))
 
 
 def _plan(state: State, teller: Teller, deploy: str) -> None:
@@ -236,10 +271,10 @@ def _prepare(state: State, host: Host, deploy: str) -> str | None:
     return None
 
 
-def _consent(teller: Teller) -> bool:
+def _consent(teller: Teller, consent: TextIO) -> bool:
     teller.tell("ready")
     # In a thread of gevent's: while the operator reads the plan, the connections must stay alive.
-    return cast("str", gevent.get_hub().threadpool.apply(sys.stdin.readline)) == GO
+    return cast("str", gevent.get_hub().threadpool.apply(consent.readline)) == GO
 
 
 def _why(error: Exception) -> str:

@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from mailwright.command.inventory import open_site
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import HostKeyError, MailwrightError
 from mailwright.model.select import select
 from mailwright.model.site import MachinePlan
 from mailwright.verify.derive import expectations
@@ -45,6 +45,8 @@ class Suite:
         self.told: set[str] = set()
         """Machines whose silence has been reported."""
         self.unknown = 0
+        self.refused = False
+        """Whether a machine showed another host key than the pinned one."""
 
     def begin(self, selected: list[Expectation | Joint]) -> None:
         """Ask all machines of the selected items at once, for those items only."""
@@ -136,6 +138,9 @@ def fault(expectation: Expectation | Joint, request: pytest.FixtureRequest) -> F
     except UnknownError as e:
         suite.unknown += 1
         raise pytest.fail.Exception(f"{expectation.id}: {e}", pytrace=False) from None
+    except HostKeyError as e:
+        suite.refused = True
+        raise pytest.exit.Exception(str(e), returncode=pytest.ExitCode.TESTS_FAILED) from None
 
 
 @pytest.hookimpl(trylast=True)
@@ -147,7 +152,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if suite.gathering:
         suite.gathering.close()
     failed = session.exitstatus == pytest.ExitCode.TESTS_FAILED
-    if failed and session.testsfailed <= suite.unknown:
+    if failed and session.testsfailed <= suite.unknown and not suite.refused:
         session.exitstatus = UNKNOWN
 
 

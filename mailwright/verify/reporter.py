@@ -85,6 +85,12 @@ class Reporter:
         self.status.stop()
         self.console.print(Text(str(excrepr), style="red"))
 
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Why the suite itself ended early; nothing where the operator did that."""
+        if isinstance(excinfo.value, pytest.exit.Exception):
+            self.status.stop()
+            self.console.print(Text(excinfo.value.msg, style="red"))
+
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
         """What is wrong, and the sum."""

@@ -6,6 +6,8 @@ import shlex
 
 import testinfra
 
+from mailwright import hostkeys
+from mailwright.model.errors import HostKeyError, MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.role import Result
 from mailwright.verify.expectation import UnknownError
@@ -31,7 +33,8 @@ def testinfra_host(machine: Machine) -> testinfra.host.Host:
         "LogLevel=ERROR",
     ]
     if ssh.known_hosts:
-        options.append(f"UserKnownHostsFile={ssh.known_hosts}")
+        # The fleet's own file alone, as paramiko reads it: the operator's machine vouches for nobody else.
+        options += [f"UserKnownHostsFile={ssh.known_hosts}", "GlobalKnownHostsFile=/dev/null"]
     if ssh.key:
         options.append("IdentitiesOnly=yes")
     address = f"[{machine.ssh_address}]" if ":" in machine.ssh_address else machine.ssh_address
@@ -45,16 +48,33 @@ def testinfra_host(machine: Machine) -> testinfra.host.Host:
 
 
 def runner(machine: Machine) -> Run:
-    """A function that runs one command on the machine through testinfra."""
+    """A function that runs one command on the machine through testinfra.
+
+    It raises `UnknownError` where the machine does not answer, and `HostKeyError` where it shows another host
+    key than the pinned one, which is meant to end whatever is going on.
+    """
 
     def run(command: str) -> Result:
         try:
             result = testinfra_host(machine).run(command)
         except RuntimeError as e:  # how testinfra says that ssh itself failed (status 255)
-            raise UnknownError(_reason(e)) from None
+            raise _refused(machine, _reason(e)) from None
         return Result(result.rc, result.stdout, result.stderr)
 
     return run
+
+
+def _refused(machine: Machine, reason: str) -> MailwrightError:
+    """What is said of a connection that was not made; of a host key, the sentence that says what to do."""
+    if "host key" not in reason.lower():
+        return UnknownError(reason)
+    try:
+        trouble = hostkeys.trouble(machine)
+    except HostKeyError:
+        trouble = None
+    if trouble is None:
+        return UnknownError(reason)
+    return trouble if trouble.changed else UnknownError(str(trouble))
 
 
 def _reason(error: RuntimeError) -> str:
