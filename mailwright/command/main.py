@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "mailwright.command.plan",
     "apply": "mailwright.command.apply",
     "verify": "mailwright.command.verify",
+    "upgrade": "mailwright.command.upgrade",
     "drain": "mailwright.command.drain",
     "undrain": "mailwright.command.undrain",
     "add": "mailwright.command.add",
