@@ -15,6 +15,8 @@ from mailwright.growth.places import LISTS, Edit, Tree
 from mailwright.model.errors import FleetError
 from mailwright.model.yamlfile import parse
 
+_FILE = "the fleet file"
+
 
 @dataclass(frozen=True)
 class NewMachine:
@@ -82,6 +84,34 @@ def without_machine(text: str, name: str) -> str:
     return _checked(text, _edited(text, edits), lambda data: _expect_less(data, name))
 
 
+def closed_machine(text: str, name: str) -> str:
+    """The text in which a machine is closed; the same text if it is.
+
+    Raises:
+        FleetError: as `without_machine`.
+    """
+    if _crlf(text):
+        return closed_machine(text.replace("\r\n", "\n"), name).replace("\n", "\r\n")
+    if _machine(parse(text.encode(), _FILE).data, name).get("closed") is True:
+        return text
+    opened = opened_machine(text, name)  # it may say `closed: false`
+    edited = _edited(opened, [Tree.of(opened).added(name, "closed", "true")])
+    return _checked(text, edited, lambda data: _machine(data, name).update(closed=True))
+
+
+def opened_machine(text: str, name: str) -> str:
+    """The text in which a machine is not closed; the same text if it is not. The reverse of `closed_machine`.
+
+    Raises:
+        FleetError: as `without_machine`.
+    """
+    if _crlf(text):
+        return opened_machine(text.replace("\r\n", "\n"), name).replace("\n", "\r\n")
+    edit = Tree.of(text).dropped(name, "closed")
+    edited = _edited(text, [edit] if edit else [])
+    return _checked(text, edited, lambda data: _machine(data, name).pop("closed", None))
+
+
 def _crlf(text: str) -> bool:
     """Whether every line ends with CR LF."""
     return 0 < text.count("\r\n") == text.count("\n")
@@ -106,12 +136,12 @@ def _without_remark(line: str) -> str:
 # --- what an edit must come to
 
 
-def _checked(before: str, after: str, expect: Callable[[dict[str, Any]], None]) -> str:
+def _checked(before: str, after: str, expect: Callable[[dict[str, Any]], object]) -> str:
     """The edited text, if it says what it should: only what was meant has changed."""
-    wanted = parse(before.encode(), "the fleet file").data
+    wanted = parse(before.encode(), _FILE).data
     expect(wanted)
     try:
-        found = parse(after.encode(), "the fleet file").data
+        found = parse(after.encode(), _FILE).data
     except FleetError:
         found = {}
     if found != wanted:
@@ -127,6 +157,14 @@ def _expect_more(data: dict[str, Any], like: str, new: NewMachine) -> None:
     machines.insert(place + 1, {key: value for key, value in made.items() if value is not None})
     for names in _lists([data.get("domains"), data.get("pools")]):
         names[:] = [each for name in names for each in ([name, new.name] if name == like else [name])]
+
+
+def _machine(data: dict[str, Any], name: str) -> dict[str, Any]:
+    machines = cast("list[dict[str, Any]]", data.get("machines") or [])
+    found = next((m for m in machines if isinstance(m, dict) and m.get("name") == name), None)
+    if found is None:
+        raise FleetError([f"the fleet has no machine {name}"])
+    return found
 
 
 def _expect_less(data: dict[str, Any], name: str) -> None:

@@ -102,6 +102,31 @@ class Tree:
             if users:
                 yield (*users[0], self._anchored(node))
 
+    def added(self, name: str, key: str, value: str) -> Edit:
+        """The edit that has a machine say something more, below its name."""
+        node = cast("MappingNode", self._machine(name))
+        first = node.value[0][0]
+        if node.flow_style:
+            return first.start_mark.index, first.start_mark.index, f"{key}: {value}, "
+        below = next(self._last_line(v) for k, v in node.value if _text(k) == "name") + 1
+        return self.below(below, f"{' ' * first.start_mark.column}{key}: {value}\n")
+
+    def dropped(self, name: str, key: str) -> Edit | None:
+        """The edit that has a machine say something no more; none where it does not say it itself.
+
+        A value of a line of its own, after the first: its line goes, with what is remarked on it.
+        """
+        node = cast("MappingNode", self._machine(name))
+        place = next((i for i, (k, _) in enumerate(node.value) if _text(k) == key), None)
+        if place is None:
+            return None
+        start, more = node.value[place][0].start_mark, node.value[place + 1 :]
+        if node.flow_style and more:
+            return start.index, more[0][0].start_mark.index, ""
+        if node.flow_style or not place:
+            raise FleetError([f"`{key}` of {name}: take it out by hand"])
+        return self._starts[start.line], self._starts[start.line + 1], ""
+
     def _anchored(self, node: Node) -> str:
         """What an anchor stands for, the anchor in front of it."""
         if not isinstance(node, CollectionNode) or node.flow_style:

@@ -5,7 +5,13 @@ import difflib
 import pytest
 from ruamel.yaml import YAML
 
-from mailwright.growth.fleetfile import NewMachine, with_machine, without_machine
+from mailwright.growth.fleetfile import (
+    NewMachine,
+    closed_machine,
+    opened_machine,
+    with_machine,
+    without_machine,
+)
 from mailwright.model.errors import FleetError
 
 FILE = """\
@@ -158,3 +164,35 @@ def test_a_form_that_would_come_out_wrong_is_refused_and_not_written():
     file = FILE.replace(machine, odd)
     with pytest.raises(FleetError, match="by hand"):
         with_machine(file, "out2", OUT3)
+
+
+def test_a_machine_is_closed_by_a_line_below_its_name_and_opened_by_taking_that_out():
+    closed = closed_machine(FILE, "out1")
+    assert changed(FILE, closed) == ["+     closed: true"]
+    assert closed_machine(closed, "out1") == closed
+    assert opened_machine(closed, "out1") == FILE
+    assert opened_machine(FILE, "out1") == FILE
+
+
+@pytest.mark.parametrize("name", ["out2", "mx1"])
+def test_closed_and_opened_again_leaves_every_octet_as_it_was(name):
+    flow = FILE.replace(
+        "  - name: mx1\n    fqdn: mx1.brightpost.example\n", "  - { name: mx1, fqdn: mx1.example,\n"
+    )
+    flow = flow.replace("    ipv4: 192.0.2.21\n    roles:", "      ipv4: 192.0.2.21, roles:").replace(
+        "*sending }\n", "*sending }}\n"
+    )
+    for file in (FILE, flow, FILE.replace("\n", "\r\n")):
+        assert opened_machine(closed_machine(file, name), name) == file
+        assert closed_machine(file, name) != file
+
+
+def test_what_says_that_it_is_open_is_closed_too():
+    said = FILE.replace("    ipv4: 192.0.2.12\n", "    ipv4: 192.0.2.12\n    closed: false # for now\n")
+    assert opened_machine(closed_machine(said, "out2"), "out2") == FILE
+
+
+def test_a_machine_that_is_not_there_is_neither_closed_nor_opened():
+    for edit in (closed_machine, opened_machine):
+        with pytest.raises(FleetError, match="no machine out9"):
+            edit(FILE, "out9")
