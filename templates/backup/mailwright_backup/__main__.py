@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "dump, back up, note how it went")
     run.add_argument("classes", nargs="*", metavar="CLASS", help="long, short; default: all")
     run.add_argument("--patience", type=float, metavar="SECONDS", help="how long it may make no progress")
-    add("settle", _settle, "note of a run that was killed (for the units)")
+    add("settle", _settle, "note that a run was killed, and say what failed (for the units)")
     add("snapshots", _snapshots, "which there are, as JSON")
     add("status", _status, "how the last runs went, as JSON")
     stage = add("stage", _stage, "bring snapshots back into an empty folder")
@@ -105,8 +105,11 @@ def _run(wanted: Wanted, asked: argparse.Namespace) -> int:
 
 def _settle(wanted: Wanted, _: argparse.Namespace) -> int:
     with memory.alone(wanted):
-        for retention in memory.Memory(wanted).settle():
-            print(f"{retention}: the run was cut short", file=sys.stderr)
+        known = memory.Memory(wanted)
+        known.settle()
+        for retention in wanted.classes:
+            if error := known.of(retention).error:
+                print(f"{retention}: {error}")
     return 0
 
 
