@@ -25,6 +25,8 @@ CONFIG = "/etc/haproxy/haproxy.cfg"
 UNIT = "/etc/systemd/system/haproxy.service.d/mailwright.conf"
 SOCKET = "/run/haproxy/admin.sock"
 PROGRAM = "/usr/local/sbin/mailwright-balance"
+ALIVE = "/usr/local/sbin/mailwright-balance-alive"
+"""Succeeds if the HAProxy that serves clients answers; apart, because keepalived runs it each second."""
 SERVERS = "/etc/mailwright/balance.json"
 DRAINED = "/var/lib/mailwright/drained"
 STATES = "/var/lib/mailwright/balance/servers"
@@ -149,6 +151,7 @@ def files(ctx: Context[HaproxySettings]) -> Needs:
             File(CONFIG, config),
             File(SERVERS, _known(services, ctx.settings)),
             File(PROGRAM, render("haproxy/balance.py"), mode=0o755),
+            File(ALIVE, render("haproxy/alive.pl.j2", socket=SOCKET), mode=0o755),
             File(UNIT, render("haproxy/service.conf.j2", program=PROGRAM, descriptors=descriptors)),
         ),
     )

@@ -27,7 +27,7 @@ INTERFACE = f"{FOLDER}/interface.conf"
 DOWN = f"{FOLDER}/haproxy.down"
 RETIRED = "/var/lib/mailwright/retired"
 """1: `mailwright-balance retire` was said, and the addresses are left to others."""
-ALIVE = "/usr/local/sbin/mailwright-balance alive"
+ALIVE = "/usr/local/sbin/mailwright-balance-alive"
 
 PRIORITY = 150
 """Of the balancer that a pool names first; each later one has one less. With a claim of up to 100 on top, it

@@ -7,7 +7,6 @@
   mailwright-balance cut MEMBER            end the sessions that MEMBER has
   mailwright-balance retire [WHY]          leave the virtual addresses to other balancers
   mailwright-balance return                hold them again, when it is this one's turn
-  mailwright-balance alive                 whether HAProxy answers (for keepalived)
   mailwright-balance prepare               what HAProxy reads as it starts (for its unit)
 
 A drained member is a file in /var/lib/mailwright/drained. HAProxy learns of it by its runtime socket, and
@@ -73,11 +72,11 @@ class BalanceError(Exception):
     """What cannot be done, in one line."""
 
 
-def ask(command: str, patience: float = 5.0) -> str:
+def ask(command: str) -> str:
     """Say a command to HAProxy's runtime socket; returns its answer without the final empty line."""
     try:
         with socket.socket(socket.AF_UNIX) as channel:
-            channel.settimeout(patience)
+            channel.settimeout(5.0)
             channel.connect(SOCKET)
             channel.sendall(f"{command}\n".encode())
             answer = b"".join(iter(lambda: channel.recv(65536), b""))
@@ -295,11 +294,6 @@ def await_health(member: str) -> None:
         time.sleep(0.2)
 
 
-def alive() -> None:
-    """Succeed if the process that serves clients answers within a second."""
-    ask("show info", patience=1.0)
-
-
 def prepare() -> None:
     """Write the server state file: the servers of the configuration with their health, drained where listed.
 
@@ -330,7 +324,7 @@ def prepare() -> None:
 
 def main(words: list[str]) -> int:
     """Do what the command line says."""
-    alone = {"state": state, "alive": alive, "prepare": prepare, "return": come_back}
+    alone = {"state": state, "prepare": prepare, "return": come_back}
     of_member = {"undrain": undrain, "cut": cut}
     try:
         match words:

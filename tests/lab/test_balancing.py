@@ -122,7 +122,7 @@ def reload(balancer):
     before = workers(balancer)
     balancer.run(["systemctl", "reload", "haproxy"]).require()
     wait_until(lambda: workers(balancer) - before, "a new process of HAProxy")
-    wait_until(lambda: balancer.run([BALANCE, "alive"]).ok, "HAProxy answers")
+    wait_until(lambda: balancer.run([f"{BALANCE}-alive"]).ok, "HAProxy answers")
 
 
 def statuses(balancer, member):
