@@ -21,8 +21,10 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from mailwright.command import secrets_recipients
 from mailwright.command.console import columns, commands, note, problem, say
 from mailwright.command.inventory import Inventory, open_site
+from mailwright.command.secrets_recipients import who
 from mailwright.model import yamlfile
 from mailwright.model.document import display
 from mailwright.model.errors import FleetError, SecretError
@@ -32,7 +34,8 @@ from mailwright.model.secrets_file import Content, Vault, normalised
 from mailwright.model.secrets_store import Required, check_name, initialise, locate, required, variable
 from mailwright.model.site import Site
 
-app = commands("Make, set, edit and list the fleet's secrets.")
+app = commands("Make, set, edit, list and exchange the fleet's secrets, and say who can open them.")
+secrets_recipients.register(app)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="As `secrets list` shows it, for instance tsig/primary.")
@@ -75,6 +78,7 @@ def init(
         roles=site.roles,
         environ=vault.environ,
         own_identity=not any(vault.environ.get(name) for name in (IDENTITY, IDENTITY_FILE)),
+        label=who(),
     )
     if done.identity_made:
         say(f"made   {vault.identity}: your identity; keep a copy where you keep such things")

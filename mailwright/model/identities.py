@@ -44,16 +44,35 @@ def identities(file: Path, environ: Mapping[str, str]) -> list[Identity]:
     return found
 
 
-def make_identity(file: Path) -> None:
-    """A new age identity in a file of its own, 0600, in the format of age-keygen(1). Never replaces one."""
+@dataclass(frozen=True)
+class Drawn:
+    """A new age identity."""
+
+    text: str = field(repr=False)
+    """`AGE-SECRET-KEY-1...`: 74 characters, none of them lower-case."""
+    recipient: str
+
+
+def draw() -> Drawn:
+    """A new age identity, kept nowhere."""
     identity = pyrage.x25519.Identity.generate()
+    return Drawn(str(identity), str(identity.to_public()))
+
+
+def make_identity(file: Path) -> str:
+    """A new age identity in a file of its own, 0600, in the format of age-keygen(1). Never replaces one.
+
+    Returns the recipient that it belongs to.
+    """
+    made = draw()
     try:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w") as stream:
-            stream.write(f"# public key: {identity.to_public()}\n{identity}\n")
+            stream.write(f"# public key: {made.recipient}\n{made.text}\n")
     except OSError as error:
         raise SecretError(f"{file}: the identity cannot be written: {error.strerror}") from None
+    return made.recipient
 
 
 def parse_identities(text: str, where: str) -> list[Identity]:

@@ -1,8 +1,9 @@
 """The file that holds a fleet's secrets: encrypted with age to every recipient who may open it.
 
-Inside is JSON: `{"recipients": ["age1...", ...], "secrets": {"NAME": "value", ...}}`. The recipients lie
-inside because age does not reveal them, and because whoever can write to the repository must not be
-able to slip one in that the next `secrets set` would encrypt to.
+Inside is JSON: `{"recipients": ["age1...", ...], "labels": {"age1...": "whose it is"},
+"secrets": {"NAME": "value", ...}}`; there may be no labels. The recipients lie inside because age does not
+reveal them, and because whoever can write to the repository must not be able to slip one in that the next
+`secrets set` would encrypt to.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ class Content:
 
     recipients: list[str] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Recipient to whose it is, where somebody said that."""
 
     def copy(self) -> Content:
         """An independent copy."""
-        return Content(list(self.recipients), dict(self.secrets))
+        return Content(list(self.recipients), dict(self.secrets), dict(self.labels))
 
     @classmethod
     def checked(cls, data: object, name: str) -> Content:
@@ -44,9 +47,12 @@ class Content:
         Raises:
             SecretError: of another shape. Says where, never what stands there.
         """
-        if not isinstance(data, dict) or not set(data) <= {"recipients", "secrets"}:
-            raise SecretError(f"{name}: its content must be `recipients` and `secrets`, and nothing else")
+        if not isinstance(data, dict) or not set(data) <= {"recipients", "secrets", "labels"}:
+            raise SecretError(
+                f"{name}: its content must be `recipients`, `labels` and `secrets`, and nothing else"
+            )
         recipients, values = data.get("recipients"), data.get("secrets") or {}
+        labels = data.get("labels") or {}
         if (
             not isinstance(recipients, list)
             or not recipients
@@ -58,7 +64,11 @@ class Content:
         for key, value in values.items():
             if not isinstance(value, str) or not value:
                 raise SecretError(f"{name}: the secret {key} must be text: put it in quotes")
-        return cls(list(dict.fromkeys(recipients)), {k: normalised(v) for k, v in values.items()})
+        if not isinstance(labels, dict) or not all(isinstance(text, str) for text in labels.values()):
+            raise SecretError(f"{name}: `labels` must be `recipient: text` lines")
+        recipients = list(dict.fromkeys(recipients))
+        known = {one: labels[one] for one in recipients if one in labels}
+        return cls(recipients, {k: normalised(v) for k, v in values.items()}, known)
 
 
 def normalised(value: str) -> str:
@@ -95,10 +105,11 @@ class Vault:
         return self._opened(sealed, name)
 
     @contextmanager
-    def changing(self) -> Iterator[Content]:
+    def changing(self, *, anew: bool = False) -> Iterator[Content]:
         """The content to change in place; written when the block ends well and something is different.
 
         Others who would change the file wait meanwhile. Content of a file that does not exist is empty.
+        `anew`: it is encrypted and written whether or not something is different.
 
         Raises:
             SecretError: as `read`; or another process keeps the file for too long.
@@ -107,7 +118,7 @@ class Vault:
             before = self.read() if self.file.exists() else None
             content = before.copy() if before else Content()
             yield content
-            if before is None or content != before:
+            if anew or before is None or content != before:
                 self._write(content)
 
     def _opened(self, sealed: bytes, name: str) -> Content:
@@ -132,10 +143,12 @@ class Vault:
 
     def _write(self, content: Content) -> None:
         name = display(self.file)
-        Content.checked({"recipients": content.recipients, "secrets": content.secrets}, name)
-        plain = json.dumps(
-            {"recipients": content.recipients, "secrets": dict(sorted(content.secrets.items()))}
-        )
+        data: dict[str, object] = {"recipients": content.recipients}
+        if labels := {one: content.labels[one] for one in content.recipients if one in content.labels}:
+            data["labels"] = labels
+        data["secrets"] = dict(sorted(content.secrets.items()))
+        Content.checked(data, name)
+        plain = json.dumps(data)
         sealed = pyrage.encrypt(
             plain.encode(), [parse_recipient(r) for r in content.recipients], armored=True
         )
@@ -209,14 +222,17 @@ def write_whole(file: Path, content: bytes, mode: int = 0o600) -> None:
         raise
 
 
-def add_recipients(content: Content, recipients: Iterable[str]) -> None:
-    """Let more people open the file.
+def add_recipients(content: Content, recipients: Iterable[str], label: str = "") -> None:
+    """Let more people open the file. Without a label, the comment of an SSH key says whose it is.
 
     Raises:
         SecretError: one is malformed.
     """
     for one in recipients:
         parse_recipient(one)
-        one = " ".join(one.split()[:2])  # noqa: PLW2901 - an SSH key without its comment
+        words = one.split(maxsplit=2)
+        one = " ".join(words[:2])  # noqa: PLW2901 - an SSH key without its comment
         if one not in content.recipients:
             content.recipients.append(one)
+        if said := label or "".join(words[2:]):
+            content.labels[one] = said

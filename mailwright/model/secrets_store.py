@@ -177,12 +177,14 @@ def initialise(
     roles: Sequence[Role] = (),
     environ: Mapping[str, str] = os.environ,
     own_identity: bool = True,
+    label: str = "",
 ) -> Initialised:
     """Make whatever is missing: the identity, the secrets file, and each secret that can be drawn at random.
 
     What exists is left alone, and so a second run makes nothing. `extra` are secrets that the caller
     knows, stored where they are missing. `recipients` (`age1...` or SSH public keys) may open the file from
-    now on beside the identity. `own_identity=False` makes no identity file: the environment has one.
+    now on beside the identity. `own_identity=False` makes no identity file: the environment has one. `label`
+    says whose the identity is.
 
     Raises:
         NeedsError: the roles of a machine contradict each other. Nothing has been made then.
@@ -198,7 +200,7 @@ def initialise(
         if not content.recipients:
             known = identities(identity, environ)
             ours = [one.recipient for one in known if one.where == str(identity) or not own_identity]
-            add_recipients(content, ours)
+            add_recipients(content, ours, label)
         add_recipients(content, recipients)
         for name, value in (extra or {}).items():
             content.secrets.setdefault(name, normalised(value))
