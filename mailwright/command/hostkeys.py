@@ -115,7 +115,7 @@ def pin(
     fleet, file = open_site(inventory).fleet, fleet_file(inventory)
     if fingerprint and len(machines or ()) != 1:
         raise HostKeyError("--fingerprint belongs to one MACHINE")
-    carried = _carry_over(fleet, file)
+    carried = carry_over(fleet, file)
     chosen = select_named(fleet, machines) if machines else fleet.machines
     failed = 0
     for machine in chosen:
@@ -146,7 +146,7 @@ def select_named(fleet: Fleet, names: Sequence[str]) -> list[Machine]:
     return [table[name] for name in dict.fromkeys(names)]
 
 
-def _carry_over(fleet: Fleet, file: Path) -> bool:
+def carry_over(fleet: Fleet, file: Path) -> bool:
     """When a fleet gets its own file, take along what the operator has trusted so far; whether it was new."""
     fresh = [machine for machine in fleet.machines if not file_of(machine, file).exists()]
     for machine in fresh:
