@@ -6,16 +6,13 @@ import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from mailwright import repositories
 from mailwright.converge import operations as op
-from mailwright.model.backups import STORE_PORT, S3Store, SftpStore
 from mailwright.model.base import Duration, Model, seconds
 from mailwright.model.errors import NeedsError
-from mailwright.model.fleet import Fleet
 from mailwright.model.needs import (
     Absent,
     BackupPath,
@@ -40,7 +37,6 @@ SINCE = f"{HOME}/since"
 METRICS = "/var/lib/prometheus/node-exporter/mailwright_backup.prom"
 UNIT = "mailwright-backup"
 _LIBRARY = "/usr/local/lib/mailwright"
-_HTTP = {"http": 80, "https": 443}
 _CREDENTIALS = ("repository", "password", "ssh", "known_hosts", "s3", "ca.pem")
 """What any kind of store may need: files of a former one go."""
 
@@ -105,19 +101,9 @@ def needs(ctx: Context[BackupSettings]) -> Needs:
     return fence.needs() + Needs(
         packages=tuple(map(Package, packages)),
         units=(Unit(f"{UNIT}.timer", enabled=runs, running=runs),),
-        reaches=(Reach(_port(ctx.fleet), "tcp", "the backup store"),),
+        reaches=(Reach(ctx.fleet.backup.port, "tcp", "the backup store"),),
         backups=tuple(path.need for path in ctx.settings.paths),
     )
-
-
-def _port(fleet: Fleet) -> int:
-    store = fleet.backup.store
-    if isinstance(store, SftpStore):
-        return store.port
-    if isinstance(store, S3Store):
-        url = urlsplit(store.endpoint)
-        return url.port or _HTTP[url.scheme]
-    return STORE_PORT
 
 
 def secrets(ctx: Context[BackupSettings]) -> Mapping[str, Wanted]:

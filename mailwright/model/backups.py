@@ -99,14 +99,14 @@ class Backup(Model):
     """The machine on which `mailwright backup drill` tries a restore. What it has is thrown away."""
 
     @property
-    def port(self) -> int | None:
-        """The TCP port at which machines reach the store."""
+    def port(self) -> int:
+        """The TCP port at which machines reach the store; that of a store of the fleet where none is named."""
         if isinstance(self.store, S3Store):
             url = urlsplit(self.store.endpoint)
             return url.port or (443 if url.scheme == "https" else 80)
         if isinstance(self.store, SftpStore):
             return self.store.port
-        return STORE_PORT if self.store else None
+        return STORE_PORT
 
     @property
     def kept_by(self) -> str | None:
