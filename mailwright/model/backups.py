@@ -100,7 +100,7 @@ class Backup(Model):
 
     @property
     def port(self) -> int:
-        """The TCP port at which machines reach the store; that of a store of the fleet where none is named."""
+        """The TCP port at which machines reach the store; where none is named, that of one of the fleet."""
         if isinstance(self.store, S3Store):
             url = urlsplit(self.store.endpoint)
             return url.port or (443 if url.scheme == "https" else 80)
