@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from ipaddress import ip_address
 from typing import Annotated, Literal
 
@@ -14,6 +14,7 @@ from mailwright.converge import operations as op
 from mailwright.model.errors import FleetError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Reach, Sysctl, Unit, User
+from mailwright.model.needs.valid import PACKAGE
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 from mailwright.sshd import validation, weaknesses
@@ -21,11 +22,15 @@ from mailwright.sshd import validation, weaknesses
 ADMINS = "/etc/mailwright/admins"
 """One empty file for each administrator we made: how a former one is told from a stranger's account."""
 CHRONY = "/etc/chrony/chrony.conf"
+HOLDS = "/etc/mailwright/holds"
+"""One empty file for each package that we hold: how those are told from what an operator holds by hand."""
 JOURNALD = "/etc/systemd/journald.conf.d/mailwright.conf"
 LOCALE = {12: "/etc/default/locale", 13: "/etc/locale.conf"}
 """Debian 13 makes the old place a link to the new one at each boot (systemd's tmpfiles.d)."""
+PINS = "/etc/apt/preferences.d/mailwright"
 SSHD = "/etc/ssh/sshd_config.d/10-mailwright.conf"
 SUDOERS = "/etc/sudoers.d/mailwright"
+UPDATES = "/etc/apt/apt.conf.d/52mailwright"
 
 PACKAGES = (
     "bash",  # the administrators' shell
@@ -83,6 +88,9 @@ def _server(text: str) -> str:
         return DnsName.parse(text).bare
 
 
+PackageName = Annotated[str, Field(pattern=f"^{PACKAGE.pattern}$")]
+
+
 class BaseSettings(Settings):
     """How a machine keeps time, logs and itself up to date."""
 
@@ -97,6 +105,12 @@ class BaseSettings(Settings):
     )
     """When a security update asks for a reboot: `never` mind; leave Debian's `marker`, which the
     verification reports after two weeks; or reboot at this time of day (`HH:MM`, the machine's zone)."""
+    hold: tuple[PackageName, ...] = ()
+    """Packages that stay as they are, whoever upgrades, until they are taken out of this list."""
+    pins: dict[PackageName, Annotated[str, Field(pattern=r"^[0-9A-Za-z.+:~*-]+$")]] = Field(
+        default_factory=dict
+    )
+    """Packages whose version must match: `{haproxy: "3.0.*"}` keeps to that series."""
     root_login: Literal["prohibit-password", "no"] = "prohibit-password"
     """Whether root may log in, by key; `no` only where `ssh.user` is an administrator."""
 
@@ -144,11 +158,13 @@ def files(ctx: Context[BaseSettings]) -> Needs:
     host = fqdn.partition(".")[0]
     admins = [admin.name for admin in ctx.fleet.admins]
     addresses = [str(address) for address in ctx.machine.addresses]
+    by_hand = sorted({package.name for package in ctx.merged.packages if not package.unattended})
     reboot_at = settings.reboot if ":" in settings.reboot else ""
     return Needs(
         directories=(
             Directory("/etc/mailwright"),
             Directory(ADMINS),
+            Directory(HOLDS),
             Directory("/etc/cloud"),
             Directory("/etc/cloud/cloud.cfg.d"),
             Directory("/etc/systemd/journald.conf.d"),
@@ -167,13 +183,15 @@ def files(ctx: Context[BaseSettings]) -> Needs:
             ),
             File("/etc/apt/apt.conf.d/20auto-upgrades", render("base/auto-upgrades.j2")),
             File(
-                "/etc/apt/apt.conf.d/52mailwright",
-                render("base/unattended-upgrades.j2", reboot_at=reboot_at),
+                UPDATES,
+                render("base/unattended-upgrades.j2", reboot_at=reboot_at, by_hand=by_hand),
             ),
+            File(PINS, render("base/preferences.j2", pins=sorted(settings.pins.items()))),
             File("/etc/needrestart/conf.d/mailwright.conf", render("base/needrestart.conf.j2")),
             File(SSHD, _sshd(ctx)),
             File(SUDOERS, render("base/sudoers.j2", admins=admins), mode=0o440),
             *(File(f"{ADMINS}/{name}", b"") for name in admins),
+            *(File(f"{HOLDS}/{name}", b"") for name in settings.hold),
         ),
     )
 
@@ -200,7 +218,8 @@ def apply(ctx: Context[BaseSettings]) -> None:
     )
     host = shlex.quote(ctx.machine.fqdn.bare.partition(".")[0])
     op.shell(ctx, "set the host name", "hostname -F /etc/hostname", unless=f'[ "$(uname -n)" = {host} ]')
-    former = _former([admin.name for admin in ctx.fleet.admins])
+    _hold(ctx, ctx.settings.hold)
+    former = _former(ADMINS, [admin.name for admin in ctx.fleet.admins])
     op.shell(
         ctx,
         "take former administrators' access away",
@@ -210,11 +229,38 @@ def apply(ctx: Context[BaseSettings]) -> None:
     op.units(ctx)
 
 
-def _former(admins: list[str]) -> str:
-    """Shell that prints the administrators we made who are no longer in the fleet file."""
-    keep = " ".join(f"! -name {shlex.quote(name)}" for name in admins)
-    return f"find {ADMINS} -mindepth 1 -type f {keep} -printf '%f\\n'"
+def _hold(ctx: Context[BaseSettings], names: Collection[str]) -> None:
+    """Hold what the fleet file says, and let go of what it said before; other holds are the operator's."""
+    if names:
+        op.shell(ctx, "hold packages", _HOLD.format(names=shlex.join(names)), f"! {_not_held(names)}")
+    former = _former(HOLDS, names)
+    op.shell(ctx, "let go of held packages", _LET_GO.format(former=former), f"! {former} | grep -q .")
 
+
+def _not_held(names: Iterable[str]) -> str:
+    """Shell that prints those of some packages that are there and not held; fails when there is none."""
+    states = "${db:Status-Want} ${db:Status-Status} ${Package}\\n"
+    return f"dpkg-query -W -f '{states}' {shlex.join(names)} 2>/dev/null | grep '^install installed '"
+
+
+def _former(folder: str, names: Iterable[str]) -> str:
+    """Shell that prints what we noted in a folder and the fleet file says no more."""
+    keep = " ".join(f"! -name {shlex.quote(name)}" for name in names)
+    return f"find {folder} -mindepth 1 -type f {keep} -printf '%f\\n'"
+
+
+# What is not there cannot be held (apt-mark(8)).
+_HOLD = """
+for name in {names}; do
+  if dpkg-query -W "$name" >/dev/null 2>&1; then apt-mark hold "$name"; fi
+done
+"""
+_LET_GO = """
+{former} | while read -r name; do
+  ! dpkg-query -W "$name" >/dev/null 2>&1 || apt-mark unhold "$name"
+  rm "{HOLDS}/$name"
+done
+""".replace("{HOLDS}", HOLDS)
 
 # The account stays, because files may be its own; what it could log in or become root with goes.
 # The file that remembers it goes last, so that a run that is killed is finished by the next.
@@ -260,6 +306,13 @@ def checks(ctx: Context[BaseSettings]) -> Iterable[Check]:
         lambda r: None if "label=Debian-Security" in r.stdout else "no security origin is configured",
         "look for another file in /etc/apt/apt.conf.d that clears the origins",
     )
+    if ctx.settings.hold:
+        yield Check(
+            "packages are held",
+            f"{_not_held(ctx.settings.hold)}; :",
+            lambda r: f"not held: {', '.join(r.stdout.split()[2::3])}" if r.stdout.strip() else None,
+            "mailwright apply",
+        )
     if ctx.settings.reboot == "marker":
         yield Check(
             "no reboot has been owed for long",

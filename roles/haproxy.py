@@ -94,7 +94,8 @@ class Service:
 def needs(ctx: Context[HaproxySettings]) -> Needs:
     """The pools' ports at their virtual addresses, and statistics at the machine's own."""
     return Needs(
-        packages=tuple(Package(name) for name in ("haproxy", "python3", "curl")),
+        # A restart cuts every session through this balancer, and no other one takes them over.
+        packages=(Package("haproxy", unattended=False), Package("python3"), Package("curl")),
         units=(Unit("haproxy.service", reads=(CONFIG, SERVERS), reload=True),),
         sysctls=tuple(
             Sysctl(

@@ -89,7 +89,7 @@ def needs(ctx: Context[KeepalivedSettings]) -> Needs:
     # A closed one would hear no other, and take the addresses that another one holds.
     runs = not ctx.machine.closed
     return Needs(
-        packages=(Package("keepalived"),),
+        packages=(Package("keepalived", unattended=False),),  # a restart may move the addresses
         units=(Unit("keepalived.service", reads=(CONFIG, PROGRAM), reload=True, enabled=runs, running=runs),),
         ports=(Port(0, "vrrp", others, "who holds the virtual addresses"),) if others else (),
     )

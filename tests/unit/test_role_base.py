@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mailwright.model.errors import FleetError
-from mailwright.model.role import Result
+from mailwright.model.needs import Needs, Package
+from mailwright.model.role import Result, Role, Settings
 from mailwright.sshd import weaknesses
 from roles import base
 
@@ -101,3 +102,36 @@ def test_a_clock_that_is_off_is_found(monkeypatch):
     assert base._clock(Result(0, "1000010\n", "")) is None
     assert "600 seconds" in base._clock(Result(0, "1000600\n", ""))
     assert "not synchronised" in base._clock(Result(0, "1000000\nLeap status     : Not synchronised\n", ""))
+
+
+def test_held_and_pinned_packages_are_named_by_the_fleet_file(plan, content_of):
+    done = plan({"hold": ["postfix"], "pins": {"haproxy": "3.0.*"}})
+    assert f"{base.HOLDS}/postfix" in {f.path for f in done.merged.files}
+    assert "Package: haproxy\nPin: version 3.0.*\nPin-Priority: 990\n" in content_of(done, base.PINS)
+    assert "Package:" not in content_of(plan(), base.PINS)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"hold": ["post fix"]}, {"hold": ["$(id)"]}, {"pins": {"haproxy": "3\nPackage: *"}}]
+)
+def test_what_is_no_package_or_version_cannot_be_held_or_pinned(plan, settings):
+    with pytest.raises(ValueError, match=r"hold|pins"):
+        plan(settings)
+
+
+def test_verify_names_packages_that_are_not_held(plan):
+    done = plan({"hold": ["postfix", "dovecot-core"]})
+    check = next(c for c in base.checks(done.contexts["base"]) if c.name == "packages are held")
+    assert check.judge(Result(0, "", "")) is None
+    assert check.judge(Result(0, "install installed postfix\n", "")) == "not held: postfix"
+
+
+def test_unattended_upgrades_leave_what_others_want_to_exchange_with_care(plan_of, content_of):
+    careful = Role(
+        "careful",
+        Settings,
+        lambda _: None,
+        needs=lambda _: Needs(packages=(Package("haproxy", unattended=False),)),
+    )
+    text = content_of(plan_of(base.ROLE, careful, settings={"base": {}, "careful": {}}), base.UPDATES)
+    assert 'Package-Blacklist {\n    "^haproxy$";\n};' in text

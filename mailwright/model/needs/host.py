@@ -14,6 +14,9 @@ class Package:
     """A Debian package, by name, installed without its recommendations."""
 
     name: str
+    unattended: bool = True
+    """Whether unattended-upgrades may exchange it in the night; else only `mailwright upgrade` does, once the
+    machine is out of the traffic."""
 
     def __post_init__(self) -> None:
         """Refuse what is no package name."""
