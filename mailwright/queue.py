@@ -87,6 +87,11 @@ postqueue -j | awk -v now="$(date +%s)" '
     print strange ? "strange" : "whole"
   }'
 """
+_ARRIVALS = r"""
+said=$(postqueue -j) || exit 1
+printf '%s\n' "$said" |
+  sed -nE 's/^[{]"queue_name": "[a-z]+", "queue_id": "([^"]*)", "arrival_time": ([0-9]+).*/\1 \2/p'
+"""
 _LINE = re.compile(r"mail ([a-z]+) (\d+) (\d+)")
 
 
@@ -152,6 +157,16 @@ class Mta:
             return read(self.run(f"sh -c {shlex.quote(_LOOK)}"))
         except QueueError as error:
             raise QueueError(f"{self.machine.name}: {error}") from None
+
+    def arrivals(self) -> Mapping[str, int]:
+        """When each message came, by its queue id: seconds since the epoch.
+
+        Raises:
+            QueueError: the queue cannot be read.
+            UnknownError: the machine does not answer.
+        """
+        lines = map(str.split, self._must(f"sh -c {shlex.quote(_ARRIVALS)}").splitlines())
+        return {queue_id: int(arrived) for queue_id, arrived in lines}
 
     def sessions(self, ports: tuple[int, ...]) -> int:
         """Connections of clients to these ports."""

@@ -13,7 +13,8 @@ MAKES = "backup"
 """The role of a machine that backs itself up."""
 KEEPS = "backup_store"
 """The role of the machine that takes backups, prunes and checks them."""
-_SPARE_MAY_HAVE = frozenset({"base", "firewall", "unbound", MAKES})
+SPARE_MAY_HAVE = frozenset({"base", "firewall", "unbound", MAKES})
+"""The roles of a machine that a drill may wipe: it has no work of its own."""
 
 
 def backups(fleet: Fleet) -> Iterator[Found]:
@@ -48,5 +49,5 @@ def _spare(fleet: Fleet) -> Iterator[Found]:
     where: Where = ("backup", "spare")
     if spare not in machines:
         yield where, f"the fleet has no machine {spare}{suggestion(spare, machines)}"
-    elif more := sorted(set(machines[spare].roles) - _SPARE_MAY_HAVE):
+    elif more := sorted(set(machines[spare].roles) - SPARE_MAY_HAVE):
         yield where, f"{spare} has work of its own ({', '.join(more)}), and a drill wipes what a machine has"

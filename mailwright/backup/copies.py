@@ -1,0 +1,56 @@
+"""What was restored by a way of its own, compared: a queue goes through the program that owns it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mailwright.backup.manifest import Compared, Finding
+from mailwright.backup.programs import Difference
+
+QUEUE = "/var/spool/postfix"
+"""Postfix's queue (https://www.postfix.org/postconf.5.html#queue_directory)."""
+_RECEPTION = 5
+"""Seconds: a message that began to come so shortly before a snapshot may not have been whole."""
+
+
+def compare_copy(top: str, differences: Sequence[Difference]) -> Compared:
+    """Compare a dumped path by what the host program said of the snapshot and a new dump of the restored one.
+
+    Who owns the files may move them, from one queue to another: a file is found by its name. What it has
+    written to since is its business.
+    """
+    mine = [each for each in differences if each.path == top or each.path.startswith(f"{top}/")]
+    elsewhere = {_name(each) for each in mine if each.what == "extra"}
+    lost = {_name(each) for each in mine if each.what == "missing"}
+    moved = elsewhere & lost
+    wrong = [each for each in mine if each.what != "extra" and not each.newer and _name(each) not in moved]
+    written = {each.path for each in mine if each.what not in ("extra", "missing") and each.newer}
+    hidden = ("content", "xattrs", "missing")
+    return Compared(
+        top,
+        later=tuple(sorted(written)),
+        more=tuple(sorted(each.path for each in mine if each.what == "extra" and _name(each) not in moved)),
+        findings=tuple(
+            Finding(e.path, e.what, *(() if e.what in hidden else (e.expected, e.found))) for e in wrong
+        ),
+    )
+
+
+def _name(difference: Difference) -> str:
+    return difference.path.rpartition("/")[2]
+
+
+def compare_queue(original: Mapping[str, int], restored: Mapping[str, int], taken: float) -> Compared:
+    """Compare two queues by their messages: when each came, by its id, in seconds since the epoch.
+
+    What the original has delivered since is still with the restored one, which is why a machine must not run
+    beside the one it was made from.
+    """
+    due = {each for each, came in original.items() if came < taken - _RECEPTION}
+    lacking = sorted(due - restored.keys())
+    return Compared(
+        f"{QUEUE} (messages)",
+        same=len(due & restored.keys()),
+        later=tuple(f"message {each}" for each in sorted((original.keys() - due) | (restored.keys() - due))),
+        findings=tuple(Finding(f"message {each}", "missing") for each in lacking),
+    )

@@ -1,0 +1,186 @@
+"""A drill: a machine's backups brought back onto a spare one, compared with it, and put to work there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from mailwright.backup.copies import QUEUE, compare_copy, compare_queue
+from mailwright.backup.manifest import Compared, Manifest, compare, manifest
+from mailwright.backup.programs import Client, Difference
+from mailwright.backup.report import Done, Report
+from mailwright.backup.restoring import Restore
+from mailwright.backup.snapshots import BackupError, amount, stamp
+from mailwright.backup.spares import Spare
+from mailwright.model.errors import MailwrightError
+from mailwright.model.needs import BackupPath
+from mailwright.model.site import MachinePlan
+from mailwright.queue import Mta
+from mailwright.verify.ssh import runner
+
+_NAMED = 5
+"""So many differences of one path are told at once; the report has all."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a machine's suite came to."""
+
+    passed: int
+    faults: tuple[str, ...] = ()
+    """A line for each check that did not pass."""
+
+
+@dataclass
+class Drill:
+    """A drill of one machine. `run` is all of it; the steps are apart so that a test can come in between."""
+
+    original: MachinePlan
+    double: MachinePlan
+    """The same machine where the spare is, and closed."""
+    spare: Spare
+    deploy: Callable[[], str]
+    """Brings the spare to what `double` is; what was done."""
+    suite: Callable[[], Suite]
+    """Asks the spare whether it is what `double` is."""
+    say: Callable[[str], None] = lambda _: None
+    """Hears each step before it is taken, and what it found."""
+    report: Report = field(init=False)
+    _before: Manifest = field(default_factory=dict)
+    """What the original has."""
+    _queued: Mapping[str, int] = field(default_factory=dict)
+    """When each message came that the original has in its queue, by its id."""
+    _copied: tuple[Difference, ...] = ()
+    """Where what was restored by its own way is not as the snapshot has it."""
+
+    def __post_init__(self) -> None:
+        """Begin the report."""
+        releases = self.original.machine.debian, self.spare.machine.debian
+        self.report = Report(self.name, self.spare.machine.name, releases, datetime.now(UTC))
+
+    @property
+    def name(self) -> str:
+        """The machine's name."""
+        return self.original.machine.name
+
+    @property
+    def _client(self) -> Client:
+        return Client.at(self.double.machine)
+
+    @property
+    def _paths(self) -> tuple[BackupPath, ...]:
+        return self.original.merged.backups
+
+    def run(self) -> Report:
+        """Hold the drill. Whatever happens, the spare is given back; what went wrong is in the report."""
+        where = self.spare.machine.name
+        with self._step(f"look at what {self.name} has") as found:
+            found.append(self.look())
+        if self.report.faults:
+            return self.report
+        steps = (
+            (f"{where} is bare", self.spare.empty),
+            (f"deploy the roles of {self.name} on {where}, closed", self.deploy),
+            ("bring its newest snapshots back", self.restore),
+            (f"compare with {self.name}", self.compare),
+            ("deploy again: what the fleet file says today", self.deploy),
+            (f"the suite of {self.name} on {where}", self.prove),
+        )
+        try:
+            for title, work in steps:
+                with self._step(title) as found:
+                    found.append(work())
+                if self.report.steps[-1].problem:
+                    break
+            else:
+                self.report.ended = datetime.now(UTC)
+        finally:
+            with self._step(f"{where} as it was") as found:
+                found.append(self.spare.give_back())
+        return self.report
+
+    @contextmanager
+    def _step(self, title: str) -> Iterator[list[str]]:
+        self.say(title)
+        began, found, problem = time.monotonic(), list[str](), ""
+        try:
+            yield found
+        except MailwrightError as error:
+            problem = "; ".join(str(error).splitlines())
+            self.report.faults.append(f"{title}: {problem}")
+        finally:
+            done = Done(title, "; ".join(found), time.monotonic() - began, problem)
+            self.report.steps.append(done)
+        self.say(f"     {done.problem or done.found}  ({done.seconds:.1f} s)")
+
+    def look(self) -> str:
+        """See what the original has, before anything is done: the nearer to its snapshots, the better."""
+        run = runner(self.original.machine)
+        self._before = manifest(run, self._tops)
+        files = [entry for entry in self._before.values() if entry.kind == "file"]
+        said = f"{len(files)} files, {amount(sum(entry.size for entry in files))}"
+        if not self._has_queue:
+            return said
+        self._queued = Mta.of(self.original, run).arrivals()
+        return f"{said}; {len(self._queued)} messages in its queue"
+
+    @property
+    def _tops(self) -> list[str]:
+        """Paths whose files are at their own places again after a restore."""
+        return [path.path for path in self._paths if not path.restore]
+
+    @property
+    def _has_queue(self) -> bool:
+        return any(path.restore and path.path == QUEUE for path in self._paths)
+
+    def restore(self) -> str:
+        """Bring the newest snapshots back with the machine's own credentials, and put them to use."""
+        client = self._client
+        with Restore(self.double, client).staged() as staged:
+            self.report.snapshots = staged.snapshots
+            client.place(staged.folder)
+            if own_way := [path.path for path in self._paths if path.restore]:
+                self._copied = client.compare(staged.folder, own_way)
+        made = ", ".join(f"{s.retention} of {stamp(s.time)}" for s in staged.snapshots)
+        return made or "there is no snapshot"
+
+    def compare(self) -> str:
+        """Compare what was declared, path by path, with the original; differences are faults."""
+        run = self._client.run
+        after = manifest(run, self._tops)
+        self.report.compared = [self._compared(path, after) for path in self._paths]
+        if self._has_queue:
+            there = Mta.of(self.double, run).arrivals()
+            (path,) = (path for path in self._paths if path.path == QUEUE)
+            self.report.compared.append(compare_queue(self._queued, there, self._taken(path)))
+        for each in self.report.compared:
+            lines = [finding.line for finding in each.findings]
+            self.report.faults += lines[:_NAMED]
+            if len(lines) > _NAMED:
+                self.report.faults.append(f"{each.path}: and {len(lines) - _NAMED} more")
+        counts = self.report.counts
+        return (
+            f"{counts['same']} the same ({amount(counts['octets'])}), {counts['different']} different, "
+            f"{counts['changed_later']} changed later"
+        )
+
+    def _compared(self, path: BackupPath, after: Manifest) -> Compared:
+        if path.restore:
+            return compare_copy(path.path, self._copied)
+        return compare(path.path, self._before, after, self._taken(path))
+
+    def _taken(self, path: BackupPath) -> float:
+        for snapshot in self.report.snapshots:
+            if snapshot.retention == path.retention:
+                return snapshot.time.timestamp()
+        raise BackupError(f"{path.path}: there is no snapshot of the class {path.retention}")
+
+    def prove(self) -> str:
+        """Have the machine's suite run on the spare."""
+        found = self.suite()
+        self.report.checks = found.passed
+        self.report.faults += found.faults
+        return f"{found.passed} checks passed, {len(found.faults)} did not"

@@ -1,0 +1,128 @@
+"""The machine on which a drill is held: bare before, afterwards what it was, with nothing of another's."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from mailwright.backup.restoring import STAGES
+from mailwright.backup.snapshots import BackupError
+from mailwright.lab.lab import Lab
+from mailwright.model.fleet import Machine
+from mailwright.model.needs import Needs
+from mailwright.model.site import MachinePlan
+from mailwright.verify.gather import Run
+
+
+class Spare(Protocol):
+    """Where a drill is held."""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as the fleet file has it."""
+
+    def empty(self) -> str:
+        """Make it bare; what was done. Twice is once."""
+
+    def give_back(self) -> str:
+        """Leave nothing of the other machine on it, and have it be what it was; what was done."""
+
+
+@dataclass
+class LabSpare:
+    """A host of a lab: its disk is thrown away."""
+
+    lab: Lab
+    own: MachinePlan
+    """What the fleet file wants of it."""
+    deploy: Callable[[], str]
+    """Brings it to what the fleet file wants."""
+    was_deployed: bool = False
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as the fleet file has it."""
+        return self.own.machine
+
+    def empty(self) -> str:
+        """Reset it."""
+        host = self.lab.host(self.machine.name)
+        if not host.running:
+            raise BackupError(f"{host.name} does not run: `mailwright lab up`")
+        self.was_deployed = all(host.exists(file.path) for file in self.own.merged.files)
+        host.reset()
+        return "reset"
+
+    def give_back(self) -> str:
+        """Reset it, and deploy its own roles if it had them."""
+        self.lab.host(self.machine.name).reset()
+        return f"reset; {self.deploy()}" if self.was_deployed else "reset, and as bare as it was"
+
+
+@dataclass(frozen=True)
+class HostSpare:
+    """A machine: what another's roles put there is purged and deleted, and its own deployed again."""
+
+    own: MachinePlan
+    other: MachinePlan
+    """What the drill makes of it."""
+    run: Run
+    deploy: Callable[[], str]
+    """Brings it to what the fleet file wants."""
+
+    @property
+    def machine(self) -> Machine:
+        """The machine, as the fleet file has it."""
+        return self.own.machine
+
+    def empty(self) -> str:
+        """Take away what a drill that was killed has left."""
+        done = self.run(f"sh -c {shlex.quote(wipe(self.other.merged, self.own.merged))}")
+        if done.status:
+            said = done.stderr.strip().splitlines() or [f"status {done.status}"]
+            raise BackupError(f"{self.machine.name} could not be wiped: {said[-1]}")
+        return "wiped"
+
+    def give_back(self) -> str:
+        """Take away everything of the other machine, and deploy its own roles."""
+        return f"{self.empty()}; {self.deploy()}"
+
+
+def wipe(other: Needs, own: Needs) -> str:
+    """Shell text that takes away what `other` needs and `own` does not: units, packages, files and data.
+
+    Data goes first, so that what is secret is gone even where a package does not want to go.
+    """
+    kept = {file.path for file in own.files} | {directory.path for directory in own.directories}
+    units = [unit.name for unit in other.units if unit not in own.units and not unit.masked]
+    secret = {file.path.rpartition("/")[0] for file in other.files if file.secret}
+    trees = [path for each in other.backups for path in (each.path, each.at) if path]
+    trees += [certificate.directory for certificate in other.certificates]
+    trees += [folder for folder in secret if folder.startswith("/etc/mailwright/")]
+    trees = [tree for tree in dict.fromkeys((*trees, STAGES)) if not _holds(tree, kept)]
+    files = [file.path for file in other.files if file.path not in kept]
+    folders = [each.path for each in other.directories if each.path not in kept]
+    packages = sorted({p.name for p in other.packages} - {p.name for p in own.packages})
+    lines = ["set -eu", "export LC_ALL=C DEBIAN_FRONTEND=noninteractive"]
+    if units:
+        lines.append(f"systemctl disable --now -q -- {shlex.join(units)} 2>/dev/null || :")
+    lines.append(f"rm -rf -- {shlex.join(trees)}")
+    if files:
+        lines.append(f"rm -f -- {shlex.join(files)}")
+    if packages:
+        # What is not installed, or not known at all, is no error.
+        lines += [
+            f"there=$(dpkg-query -W -f='${{Package}}\\n' -- {shlex.join(packages)} 2>/dev/null || :)",
+            '[ -z "$there" ] || apt-get -qq purge -y -o DPkg::Lock::Timeout=300 -- $there >/dev/null',
+        ]
+    if folders:
+        deepest_first = sorted(folders, key=lambda path: path.count("/"), reverse=True)
+        lines.append(f"rmdir --ignore-fail-on-non-empty -- {shlex.join(deepest_first)} 2>/dev/null || :")
+    lines.append("systemctl daemon-reload")
+    return "\n".join(lines)
+
+
+def _holds(tree: str, paths: set[str]) -> bool:
+    return any(path == tree or path.startswith(f"{tree}/") for path in paths)
