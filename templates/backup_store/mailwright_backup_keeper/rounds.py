@@ -1,0 +1,144 @@
+"""What the timers do: take superseded snapshots away, and find out whether the others can be read."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Iterable
+
+from mailwright_backup_keeper import looking, room
+from mailwright_backup_keeper.memory import Memory, recorded
+from mailwright_backup_keeper.restic import Restic, sentence
+from mailwright_backup_keeper.retention import gone
+from mailwright_backup_keeper.wanted import Failed, Machine, Wanted
+
+_PACK = re.compile(r"\b(?:pack|[Pp]ack ID does not match, want) ([0-9a-f]{64})\b")
+_INDEX = re.compile(r"error loading index|repository index is damaged|LoadIndex returned errors")
+_AFFECTED = re.compile(r"in (file|snapshot) (\S+)")
+_AT_ONCE = 500
+"""Names in one command line."""
+_SHOWN = 5
+
+
+def prune(wanted: Wanted, machine: Machine) -> None:
+    """Take away what no rule keeps.
+
+    Raises:
+        Failed: saying why it stays.
+    """
+    restic = Restic(wanted, machine)
+    with room.given_up(wanted), recorded(wanted, machine.name, "prune"):
+        restic.sweep()
+        restic.patiently(lambda: _prune(restic))
+        if machine.unit:  # it counts anew when it starts, and what is lent to nobody needs no server
+            subprocess.run(["systemctl", "stop", machine.unit], check=False)
+        looking.look(restic)
+
+
+def _prune(restic: Restic) -> None:
+    names = sorted(gone(looking.look(restic).snapshots, restic.wanted.rules, time.time()))
+    for start in range(0, len(names), _AT_ONCE):
+        restic.run("forget", *names[start : start + _AT_ONCE])
+    restic.run("prune")
+
+
+def check(wanted: Wanted, machine: Machine) -> None:
+    """Check the repository and read a part of its data; after a check that failed, all of it.
+
+    What can be mended without losing anything is mended, and the failure stands until a check finds all well.
+
+    Raises:
+        Failed: saying what is damaged, and what has been done.
+    """
+    restic = Restic(wanted, machine)
+    with room.given_up(wanted), recorded(wanted, machine.name, "check") as memory:
+        part = memory.check.count % wanted.parts + 1
+        subset = f"{part}/{wanted.parts}" if memory.check.good and not memory.damaged else "1/1"
+        try:
+            restic.patiently(lambda: restic.run("check", f"--read-data-subset={subset}"))
+        except Failed as error:
+            raise Failed(_mended(restic, memory, error)) from None
+        memory.damaged = []
+
+
+def _mended(restic: Restic, memory: Memory, error: Failed) -> str:
+    """What a failed check found, after what can be done has been done."""
+    done = restic.process("check", "--read-data-subset=1/1")
+    said = [str(error)]
+    if _INDEX.search(done.stdout + done.stderr):
+        _repair_index(restic)
+        said.append("the index was damaged and has been made anew")
+        done = restic.process("check", "--read-data-subset=1/1")
+    packs = sorted(set(_PACK.findall(done.stdout + done.stderr)))
+    for pack in packs:
+        note = f"pack {pack[:8]}: {_affected(restic, pack)}"
+        memory.damaged = [*(one for one in memory.damaged if one != note), note]
+    if packs:
+        said += memory.damaged[-_SHOWN:]
+        said.append(_taken_out(restic, packs))
+    elif done.returncode != 0:
+        memory.damaged = [sentence(done)]
+        said.append(f"mailwright-backup-keeper restic {restic.machine.name} check names the snapshots")
+    return "; ".join(said)
+
+
+def _affected(restic: Restic, pack: str) -> str:
+    """What needs a pack: some files, and the snapshots that they are in."""
+    done = restic.process("find", "--no-lock", "--pack", pack)
+    found: dict[str, list[str]] = {"file": [], "snapshot": []}
+    for kind, name in _AFFECTED.findall(done.stdout):
+        if name not in found[kind]:
+            found[kind].append(name)
+    if not found["snapshot"]:
+        return "nothing that restic can name needs it"
+    return f"{_some(found['file']) or 'folders'} of snapshots {_some(found['snapshot'])}"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _repair_index(restic: Restic) -> None:
+    restic.run(*(("repair", "index") if restic.wanted.salvage else ("rebuild-index",)))
+
+
+def _taken_out(restic: Restic, packs: Iterable[str]) -> str:
+    """Take damaged packs out, so that the next backup stores again what it still finds on the machine.
+
+    A pack is kept beside the repositories: nothing is lost that was not lost before.
+    """
+    wanted, machine = restic.wanted, restic.machine
+    folder = machine.folder
+    aside = folder.with_name(f".damaged-{machine.name}") if folder else None
+    if folder and aside:
+        restic.aside(["mkdir", "-p", str(aside)])
+    if wanted.salvage:
+        restic.run("repair", "packs", *packs, cwd=aside or wanted.run)
+    elif folder and aside:
+        there = [f for pack in packs if (f := folder / "data" / pack[:2] / pack).exists()]
+        if there:
+            restic.aside(["mv", "-t", str(aside), *map(str, there)])
+        _repair_index(restic)
+    else:
+        return "the keeper's restic is too old to take damaged packs out: use one of version 0.16 or later"
+    return "damaged packs were taken out: back the machine up now, then check again"
+
+
+def repair(wanted: Wanted, machine: Machine) -> str:
+    """Drop from snapshots what is beyond repair, after a backup had its chance to bring it back.
+
+    Raises:
+        Failed: restic is too old, or cannot.
+    """
+    if not wanted.salvage:
+        raise Failed(
+            f"{machine.name}: this restic cannot repair snapshots: `restic {machine.name} check` names them,"
+            f" `restic {machine.name} forget ID` lets one go"
+        )
+    restic = Restic(wanted, machine)
+    with room.given_up(wanted):
+        said = restic.patiently(lambda: restic.run("repair", "snapshots", "--forget"))
+        looking.look(restic)
+    return said
