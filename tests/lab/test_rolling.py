@@ -7,21 +7,19 @@ pause who serves.
 import os
 import random
 import shutil
-import signal
 import subprocess
 import threading
-import time
 from contextlib import contextmanager
 
 import pytest
 
 from tests.lab.balancing import Balanced
 from tests.lab.deploying import ROOT, command, limits, mailwright
+from tests.lab.killing import SEED, kill_somewhere
 from tests.lab.load import load
 from tests.lab.variants import machine, tree_with, variant
 
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
-SEED = int(os.environ.get("MAILWRIGHT_SEED", random.SystemRandom().randrange(10**6)))
 RATE = 20
 
 
@@ -108,29 +106,6 @@ def rolling(tree, inventory, *machines):
     return done
 
 
-def killed(tree, inventory, machines, choose):
-    """Start a rolling deploy and kill it with all it started; returns what it had said last."""
-    process = subprocess.Popen(
-        command_line(inventory, *machines),
-        cwd=tree,
-        env=environment(tree),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    target, moment = choose.randrange(2, 20), choose.uniform(0, 1.5)
-    doing, seen = "", 0
-    for line in process.stderr:
-        doing, seen = line.strip(), seen + 1
-        if seen == target:
-            break
-    time.sleep(moment)  # the random point itself, not a wait for something
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    return f"{moment:.2f} s after “{doing}”"
-
-
 @contextmanager
 def under_load(deployed, site, pool, folder, evidence):
     """While a client sends and the balancers are watched; then accounts are made."""
@@ -166,7 +141,8 @@ def test_a_change_goes_through_the_fleet_while_it_serves(deployed, site, pool, t
     changed = variant(deployed, tmp_path / "changed", change)
     with under_load(deployed, site, pool, tmp_path, evidence):
         for _ in range(KILLS):
-            point = killed(tree, changed, names(pool), choose)
+            line = command_line(changed, *names(pool))
+            point = kill_somewhere(line, choose, among=range(2, 20), cwd=tree, env=environment(tree))
             print(f"MAILWRIGHT_SEED={SEED}: killed {point}")  # noqa: T201 - to repeat it
             evidence(f"killed {point}")
         done = rolling(tree, changed, *names(pool))
