@@ -29,8 +29,12 @@ E"""
 CROWD = """
 import socket, sys
 address, count = sys.argv[1], int(sys.argv[2])
-crowd = [socket.create_connection((address, 25), timeout=60) for _ in range(count)]
+crowd = [socket.socket() for _ in range(count)]
+for one in crowd:  # all at once: none waits for the one before it
+    one.setblocking(False)
+    one.connect_ex((address, 25))
 for one in crowd:
+    one.settimeout(60)
     try:
         print(one.recv(3).decode() or "closed")
     except ConnectionError:
@@ -247,8 +251,8 @@ def test_what_cannot_be_drained_is_one_line(pool):
 def test_a_client_with_too_many_connections_keeps_nobody_else_out(deployed, site):
     pool = Balanced(deployed, site, "incoming")
     address, outside = str(pool.pool.ipv4), deployed.host("outside")
-    said = outside.in_network([sys.executable, "-c", CROWD, address, "205"]).require().stdout.split()
-    assert 1 <= said.count("closed") <= 5  # some have come and gone before the last arrive
+    said = outside.in_network([sys.executable, "-c", CROWD, address, "250"]).require().stdout.split()
+    assert 1 <= said.count("closed") <= 50  # some have come and gone before the last arrive
     assert set(said) == {"220", "421", "closed"}  # in order: served, refused by Postfix, by HAProxy
     with socket.create_connection((address, 25), timeout=60) as client:
         assert client.recv(3) == b"220"

@@ -21,6 +21,8 @@ from mailwright.lab.shell import wait_until
 from tests.lab.deploying import verify
 from tests.lab.variants import attempt, machine, variant
 
+MINUTES = 5
+
 PROGRAM = "mailwright-certificates"
 CREDENTIALS = "/etc/mailwright/acme/credentials"
 WORK = "/var/lib/mailwright/acme"

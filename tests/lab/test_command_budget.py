@@ -32,8 +32,8 @@ def ten(lab, tmp_path_factory):
                 "name": f"n{i}",
                 "fqdn": f"n{i}.{lab.plan.fleet.domains[0].name.bare}",
                 "debian": 12 + i % 2,
-                "ipv4": str(lab.plan.lab.ipv4[100 + i]),
-                "ipv6": str(lab.plan.lab.ipv6[0x100 + i]),
+                "ipv4": str(lab.plan.lab.ipv4[150 + i]),
+                "ipv6": str(lab.plan.lab.ipv6[0x150 + i]),
                 "roles": {"base": {}, "firewall": {}, "unbound": {}},
             }
         )

@@ -28,6 +28,8 @@ from tests.lab.deploying import ROOT, command, mailwright
 from tests.lab.mailing import auth_plain, refusal, talk, transaction
 from tests.lab.variants import variant
 
+MINUTES = 5
+
 pytestmark = pytest.mark.slow
 
 CALM, KILLED = "brightpost.example", "parcelnote.example"

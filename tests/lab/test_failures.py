@@ -19,6 +19,8 @@ from tests.lab.faithful.figures import longest_gap, worst_delay
 from tests.lab.load import close_provider, load, open_provider, probing, queued
 from tests.lab.variants import machine, variant
 
+MINUTES = 5
+
 MESSAGES = 750
 """At least, for each of seven failures: above 5,000 together."""
 RATE = 40

@@ -15,6 +15,8 @@ from tests.lab.deploying import changes, deploy, mailwright, verify
 from tests.lab.load import load
 from tests.lab.variants import SHIM
 
+MINUTES = 8
+
 pytestmark = pytest.mark.slow
 
 MESSAGES = 400

@@ -8,6 +8,8 @@ import pytest
 from tests.lab.deploying import ROOT, changes, deploy, pyinfra_command, verify
 from tests.lab.killing import SEED, kill_somewhere
 
+MINUTES = 3
+
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "2"))
 
 # Debian 13 and 12 in turn, with all roles of a sending machine.

@@ -23,6 +23,8 @@ from mailwright.model.errors import LabError
 from tests.lab.conftest import FLEET, section
 from tests.lab.deploying import command, mailwright
 
+MINUTES = 3
+
 NAME, OTHER = "lifea", "lifeb"
 
 

@@ -15,6 +15,8 @@ import pytest
 from mailwright.lab.shell import run
 from tests.lab.load import close_provider, load, open_provider, queued
 
+MINUTES = 3
+
 LOSSES = int(os.environ.get("MAILWRIGHT_POWER_LOSSES", "2"))
 SEED = int(os.environ.get("MAILWRIGHT_SEED", random.SystemRandom().randrange(10**6)))
 QUEUED = 1000

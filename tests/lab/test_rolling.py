@@ -19,6 +19,8 @@ from tests.lab.killing import SEED, kill_somewhere
 from tests.lab.load import load
 from tests.lab.variants import machine, tree_with, variant
 
+MINUTES = 4
+
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
 RATE = 20
 
