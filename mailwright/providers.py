@@ -57,10 +57,15 @@ def _(where: providers.Rfc2136, secrets: Secrets) -> Provider:
 
 
 @_open.register
-def _(where: providers.Route53, _: Secrets) -> Provider:
+def _(where: providers.Route53, secrets: Secrets) -> Provider:
     from maildns.providers.route53 import Route53  # noqa: PLC0415 - boto3 takes longer to load than all of ours
 
-    return Route53(where.profile, where.endpoint)
+    keys = (
+        (secrets.get(where.key_id).strip(), secrets.get(where.key).strip())
+        if where.key_id and where.key
+        else None
+    )
+    return Route53(where.profile, where.endpoint, keys)
 
 
 @_open.register

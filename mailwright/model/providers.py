@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from mailwright.model.base import Address, Model, SecretName
 from mailwright.model.names import DnsName
@@ -28,14 +28,26 @@ class Rfc2136(Model):
 
 
 class Route53(Model):
-    """Amazon Route 53. Credentials come the way every AWS tool finds them, never from this file."""
+    """Amazon Route 53. Without `key_id` and `key`, credentials come the way every AWS tool finds them."""
 
     type: Literal["route53"]
     """Hosted zones of an AWS account."""
     profile: str | None = None
     """A profile of `~/.aws/config`; default: environment, instance role, as AWS's own tools choose."""
+    key_id: SecretName | None = None
+    """Name of the secret that holds an access key id: then every clone of the repository can publish."""
+    key: SecretName | None = None
+    """Name of the secret that holds its secret access key."""
     endpoint: Annotated[str, Field(pattern=r"^https?://")] | None = None
     """Another address of the API, for a compatible service."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Route53:
+        if (self.key_id is None) != (self.key is None):
+            raise ValueError("key_id and key belong together")
+        if self.key and self.profile:
+            raise ValueError("give either a profile, or key_id and key")
+        return self
 
 
 class Cloudflare(Model):

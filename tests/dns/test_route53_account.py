@@ -73,6 +73,14 @@ def test_a_profile_is_taken_as_every_aws_tool_takes_it(hosted, amazon, tmp_path)
     assert amazon.users == {"AKIDMAIL"}
 
 
+def test_given_keys_count_and_not_what_this_machine_has(hosted, amazon):
+    amazon.users.clear()
+    provider = Route53(endpoint=amazon.endpoint, keys=("AKIDGIVEN", "not-a-secret"))
+    provider.fetch(hosted.zone)
+    assert amazon.users == {"AKIDGIVEN"}
+    assert "not-a-secret" not in repr(provider)
+
+
 @pytest.mark.usefixtures("amazon")
 def test_a_service_that_is_not_there_is_one_line():
     with pytest.raises(ProviderError, match=r"listing hosted zones at Route 53: .*127\.0\.0\.1") as error:

@@ -72,9 +72,10 @@ _HELD_BACK = {"Throttling", "ThrottlingException", "PriorRequestNotComplete"}
 class Account:
     """One client and one list of zones for a whole run. Threads share it."""
 
-    def __init__(self, profile: str | None, endpoint: str | None) -> None:
-        """Connect to nothing yet."""
+    def __init__(self, profile: str | None, endpoint: str | None, keys: tuple[str, str] | None) -> None:
+        """Connect to nothing yet. `keys`: access key id and secret access key."""
         self._profile = profile
+        self._keys = keys or (None, None)
         self._endpoint = endpoint
         self._lock = threading.RLock()
         self._client: Any = None
@@ -128,7 +129,10 @@ class Account:
         """The boto3 client; call it within `asking`."""
         with self._lock:
             if self._client is None:
-                session = boto3.Session(profile_name=self._profile)
+                key_id, key = self._keys
+                session = boto3.Session(
+                    aws_access_key_id=key_id, aws_secret_access_key=key, profile_name=self._profile
+                )
                 # The service has no regions; its partition (China has its own) follows from the region.
                 self._client = session.client(
                     "route53",
@@ -167,6 +171,8 @@ class Account:
 
     @property
     def _who(self) -> str:
+        if self._keys[0]:
+            return f"the access key {self._keys[0]}"
         return f"profile {self._profile}" if self._profile else "the default profile"
 
     def _list_zones(self) -> dict[str, tuple[str, ...]]:

@@ -35,6 +35,8 @@ class Route53:
     """A profile of `~/.aws/config`; default: whatever AWS's own tools would use."""
     endpoint: str | None = None
     """Another address of the API."""
+    keys: tuple[str, str] | None = field(default=None, repr=False)
+    """Access key id and secret access key, in the place of a profile."""
     deadline: float = 300.0
     """Seconds that Amazon has to bring a batch to all its servers; it says about 60."""
     clock: Callable[[], float] = time.monotonic
@@ -43,7 +45,7 @@ class Route53:
 
     def __post_init__(self) -> None:
         """Connect to nothing yet."""
-        object.__setattr__(self, "_account", Account(self.profile, self.endpoint))
+        object.__setattr__(self, "_account", Account(self.profile, self.endpoint, self.keys))
 
     def fetch(self, zone: str) -> Snapshot:
         """Read a zone. `etag` is a digest of all its content."""
