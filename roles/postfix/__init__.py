@@ -36,8 +36,13 @@ HOME = "/etc/postfix"
 MAIL = "/srv/mail"
 """Maildirs of what comes back: DOMAIN/NAME/."""
 MAIL_USER = User("inbound", uid=825, gid=825, home=MAIL)
-# By number: virtual(8) takes nothing else, and backups restore owners so.
+# By number: virtual(8) takes nothing else.
 _MAILDIRS = Directory(MAIL, MAIL_USER.name, MAIL_USER.name, 0o750)
+QUEUE = "/var/spool/postfix"
+COPY = "/usr/local/sbin/mailwright-mail-copy"
+"""Copies mail that moves, and puts it back; the role backup runs it."""
+_COPIES = ".backup"
+"""Beside what they are copies of, because they are hard links."""
 
 
 class PostfixSettings(Settings):
@@ -115,11 +120,32 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
         ),
         ports=ports,
         backups=(
-            BackupPath("/var/spool/postfix", "mail that is accepted and not yet delivered", "short"),
-            *((BackupPath(MAIL, "bounces and replies"),) if _inbound(ctx) else ()),
+            _queue(_UNITS[machine.debian]),
+            *((_MAIL_COPIED,) if _inbound(ctx) else ()),
         ),
         certificates=(certificate,),
     )
+
+
+def _queue(unit: str) -> BackupPath:
+    at = f"{QUEUE}/{_COPIES}"
+    return BackupPath(
+        QUEUE,
+        "mail that is accepted and not yet delivered",
+        "short",
+        dump=f"{COPY} queue-dump {at}",
+        restore=f"{COPY} queue-restore {at} {unit}",
+        at=at,
+    )
+
+
+_MAIL_COPIED = BackupPath(
+    MAIL,
+    "bounces and replies",
+    dump=f"{COPY} maildirs-dump {MAIL} {MAIL}/{_COPIES}",
+    restore=f"{COPY} maildirs-restore {MAIL} {MAIL}/{_COPIES}",
+    at=f"{MAIL}/{_COPIES}",
+)
 
 
 # Debian 12 runs Postfix as an instance of a template, and postfix.service there does nothing.
@@ -197,6 +223,7 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
         ),
         files=(
             *(File(f"{HOME}/{name}", content) for name, content in texts.items()),
+            File(COPY, render("postfix/mail-copy.py"), mode=0o755),
             *(
                 (File(ROTATION, render("postfix/logrotate.j2", log=HEALTH_LOG)),)
                 if membership.proxied
