@@ -14,7 +14,7 @@ from mailwright.converge import operations as op
 from mailwright.model.base import Slug
 from mailwright.model.errors import NeedsError, SecretError
 from mailwright.model.names import DnsName
-from mailwright.model.needs import Certificate, Directory, File, Needs, Package, Pair
+from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Pair
 from mailwright.model.role import Check, Context, Result, Role, Settings, Wanted
 from mailwright.render import render
 from roles.certificates import acme, measured
@@ -49,7 +49,11 @@ def needs(ctx: Context[CertificatesSettings]) -> Needs:
         NeedsError: there is nowhere to prove the machine's name.
     """
     more = acme.needs(ctx) if ctx.settings.mode == "acme" else Needs()
-    return Needs(packages=(Package("openssl"),)) + more
+    # What the operator provides is among the secrets. The others are nowhere else: a machine that is rebuilt
+    # would ask the authority again, which counts how often, and show self-signed keys that nobody has seen.
+    made_here = ctx.settings.mode != "provided"
+    kept = (BackupPath(HOME, "certificates and their keys"),) if made_here else ()
+    return Needs(packages=(Package("openssl"),), backups=kept) + more
 
 
 def files(ctx: Context[CertificatesSettings]) -> Needs:

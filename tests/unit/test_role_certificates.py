@@ -131,6 +131,12 @@ def test_nothing_is_provided_when_self_signed(plan_of):
     assert (folder.group, folder.mode) == ("mail", 0o750)
 
 
+@pytest.mark.parametrize(("mode", "kept"), [("self-signed", [certificates.HOME]), ("provided", [])])
+def test_what_is_made_on_the_host_is_nowhere_else_and_backed_up(provided, made, plan_of, mode, kept):
+    plan = plan_of(certificates.ROLE) if mode == "self-signed" else provided(*made())
+    assert [path.path for path in plan.merged.backups] == kept
+
+
 @pytest.fixture
 def sign(tmp_path, monkeypatch):
     """Returns a function that runs the host's shell in a folder of the test; the account is ours there."""
