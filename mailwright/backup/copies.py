@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mailwright.backup.manifest import Compared, Finding
+from mailwright.backup.manifest import Compared, Finding, known_as
 from mailwright.backup.programs import Difference
 
 QUEUE = "/var/spool/postfix"
@@ -16,28 +16,24 @@ _RECEPTION = 5
 def compare_copy(top: str, differences: Sequence[Difference]) -> Compared:
     """Compare a dumped path by what the host program said of the snapshot and a new dump of the restored one.
 
-    Who owns the files may move them, from one queue to another: a file is found by its name. What it has
-    written to since is its business.
+    Whose files they are may have moved them, from one queue to another: a file is found by its name. What was
+    written to since is not judged.
     """
     mine = [each for each in differences if each.path == top or each.path.startswith(f"{top}/")]
-    elsewhere = {_name(each) for each in mine if each.what == "extra"}
-    lost = {_name(each) for each in mine if each.what == "missing"}
-    moved = elsewhere & lost
-    wrong = [each for each in mine if each.what != "extra" and not each.newer and _name(each) not in moved]
+    elsewhere = {known_as(each.path) for each in mine if each.what == "extra"}
+    moved = elsewhere & {known_as(each.path) for each in mine if each.what == "missing"}
+    mine = [each for each in mine if known_as(each.path) not in moved]
+    wrong = [each for each in mine if each.what != "extra" and not each.newer]
     written = {each.path for each in mine if each.what not in ("extra", "missing") and each.newer}
     hidden = ("content", "xattrs", "missing")
     return Compared(
         top,
         later=tuple(sorted(written)),
-        more=tuple(sorted(each.path for each in mine if each.what == "extra" and _name(each) not in moved)),
+        more=tuple(sorted(each.path for each in mine if each.what == "extra")),
         findings=tuple(
             Finding(e.path, e.what, *(() if e.what in hidden else (e.expected, e.found))) for e in wrong
         ),
     )
-
-
-def _name(difference: Difference) -> str:
-    return difference.path.rpartition("/")[2]
 
 
 def compare_queue(original: Mapping[str, int], restored: Mapping[str, int], taken: float) -> Compared:

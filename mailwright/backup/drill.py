@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from mailwright.backup.copies import QUEUE, compare_copy, compare_queue
-from mailwright.backup.manifest import Compared, Manifest, compare, manifest
+from mailwright.backup.manifest import Compared, Manifest, compare, known_as, manifest
 from mailwright.backup.programs import Client, Difference
 from mailwright.backup.report import Done, Report
 from mailwright.backup.restoring import Restore
@@ -53,6 +53,8 @@ class Drill:
     """What the original has."""
     _queued: Mapping[str, int] = field(default_factory=dict)
     """When each message came that the original has in its queue, by its id."""
+    _staged: set[str] = field(default_factory=set)
+    """The names of all files in dumps."""
     _copied: tuple[Difference, ...] = ()
     """Where what was restored by its own way is not as the snapshot has it."""
 
@@ -129,21 +131,26 @@ class Drill:
 
     @property
     def _tops(self) -> list[str]:
-        """Paths whose files are at their own places again after a restore."""
-        return [path.path for path in self._paths if not path.restore]
+        """Everything but the queue, which is compared by its messages."""
+        return [path.path for path in self._paths if path.path != QUEUE]
 
     @property
     def _has_queue(self) -> bool:
-        return any(path.restore and path.path == QUEUE for path in self._paths)
+        return any(path.path == QUEUE for path in self._paths)
 
     def restore(self) -> str:
         """Bring the newest snapshots back with the machine's own credentials, and put them to use."""
         client = self._client
         with Restore(self.double, client).staged() as staged:
             self.report.snapshots = staged.snapshots
+            if own_way := [path for path in self._paths if path.restore]:
+                tops = [f"{staged.folder}{path.copied}" for path in own_way]
+                self._staged = {
+                    known_as(path) for path, e in manifest(client.run, tops).items() if e.kind == "file"
+                }
             client.place(staged.folder)
-            if own_way := [path.path for path in self._paths if path.restore]:
-                self._copied = client.compare(staged.folder, own_way)
+            if own_way:
+                self._copied = client.compare(staged.folder, [path.path for path in own_way])
         made = ", ".join(f"{s.retention} of {stamp(s.time)}" for s in staged.snapshots)
         return made or "there is no snapshot"
 
@@ -168,9 +175,15 @@ class Drill:
         )
 
     def _compared(self, path: BackupPath, after: Manifest) -> Compared:
-        if path.restore:
+        taken = self._taken(path)
+        if path.restore and (path.path == QUEUE or not self._alike(path)):
             return compare_copy(path.path, self._copied)
-        return compare(path.path, self._before, after, self._taken(path))
+        return compare(path.path, self._before, after, taken, dumped=bool(path.dump))
+
+    def _alike(self, path: BackupPath) -> bool:
+        """Whether a dump has the files that it is a dump of, and not a database's in words of its own."""
+        names = {known_as(p) for p in self._before if p.startswith(f"{path.path}/")}
+        return not self._staged or bool(names & self._staged)
 
     def _taken(self, path: BackupPath) -> float:
         for snapshot in self.report.snapshots:

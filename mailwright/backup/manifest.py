@@ -47,11 +47,6 @@ class Entry:
     written: float
     """The mtime."""
 
-    @property
-    def name(self) -> str:
-        """The last part of its path."""
-        return self.path.rpartition("/")[2]
-
 
 Manifest = Mapping[str, Entry]
 """What is below some paths of a machine, by path."""
@@ -112,31 +107,46 @@ class Compared:
     findings: tuple[Finding, ...] = field(default=())
 
 
-def compare(top: str, original: Manifest, restored: Manifest, taken: float) -> Compared:
+def compare(
+    top: str, original: Manifest, restored: Manifest, taken: float, *, dumped: bool = False
+) -> Compared:
     """Compare a declared path as it is on the original with what a restore made of it.
 
-    `taken`: when the snapshot was begun, in seconds since the epoch by the original's clock.
+    `taken`: when the snapshot was begun, in seconds since the epoch by the original's clock. `dumped`: a copy
+    of it was backed up, made of hard links, which changes the ctime; and a file may have moved since, as mail
+    does from `new` to `cur`, so that it is found by its name.
     """
     same, octets = 0, 0
     later: list[str] = []
     findings: list[Finding] = []
-    for path, entry in _below(top, original):
+    here, there = dict(_below(top, original)), dict(_below(top, restored))
+    names = {known_as(path): entry for path, entry in there.items() if entry.kind == "file"} if dumped else {}
+    for path, entry in here.items():
         if entry.kind in _KEPT_BY_NOBODY:
             continue
-        changed = entry.changed > taken - _TICK
-        other = restored.get(path)
+        other = there.get(path) or (names.get(known_as(path)) if entry.kind == "file" else None)
         wrong = list(_differences(entry, other))
-        # A folder's ctime moves with what is put into it; a declared path must be there in any case.
+        changed = (entry.written if dumped else entry.changed) > taken - _TICK
+        # A folder's times move with what is put into it; a declared path must be there in any case.
         if wrong and changed and not (other is None and path == top):
             later.append(path)
         elif wrong:
             findings += wrong
         else:
             same, octets = same + 1, octets + entry.size
-    besides = [path for path, _ in _below(top, restored) if path not in original]
-    gone = [path for path in besides if _emptied(path, original, taken)]
+    known = {known_as(path) for path in here} if dumped else set()
+    besides = [path for path in there if path not in here and known_as(path) not in known]
+    gone = [path for path in besides if _emptied(path, here, taken)]
     more = tuple(path for path in besides if path not in gone)
     return Compared(top, same, octets, (*later, *gone), more, tuple(findings))
+
+
+def known_as(path: str) -> str:
+    """What a file is called wherever it moves: its name without the flags of a Maildir's message.
+
+    https://cr.yp.to/proto/maildir.html
+    """
+    return path.rpartition("/")[2].partition(":")[0]
 
 
 def _below(top: str, entries: Manifest) -> Iterator[tuple[str, Entry]]:

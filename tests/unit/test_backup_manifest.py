@@ -141,6 +141,23 @@ def test_a_declared_path_must_be_there_even_if_something_in_it_changed_later(com
     assert ("/brightpost.example/private.pem", "missing") in lines(found)
 
 
+def test_a_dumped_file_is_found_where_it_has_moved_to_and_its_ctime_does_not_count(compared, trees):
+    first, second = trees / "first" / "keys", trees / "second" / "keys"
+    for top, folder, name in ((first, "cur", "17.host:2,S"), (second, "new", "17.host")):
+        (top / folder).mkdir()
+        (top / folder / name).write_text("mail")
+    for path in (first / "cur", first / "cur" / "17.host:2,S"):
+        os.utime(path, (0, compared.taken - 60))
+    found = compare(compared.top, compared.original, compared.restored, compared.taken, dumped=True)
+    assert "17.host:2,S" not in str((found.findings, found.later, found.more))
+    (second / "new" / "17.host").write_text("mali")
+    found = compare(compared.top, compared.original, compared.restored, compared.taken, dumped=True)
+    assert ("/cur/17.host:2,S", "content") in lines(found)
+    (second / "new" / "17.host").unlink()
+    found = compare(compared.top, compared.original, compared.restored, compared.taken, dumped=True)
+    assert ("/cur/17.host:2,S", "missing") in lines(found)
+
+
 def test_a_socket_belongs_to_no_backup(compared, trees):
     with socket.socket(socket.AF_UNIX) as listening:
         before = os.open(trees / "first" / "keys", os.O_RDONLY)
