@@ -59,7 +59,7 @@ def _summary(pending: Pending) -> str:
     if pending.owed.reboot:
         parts.append(f"a reboot is required ({', '.join(pending.owed.reboot)})")
     elif expected := foreseen(update.name for update in pending.updates):
-        parts.append(f"a reboot will probably be required ({', '.join(expected)})")
+        parts.append(f"a reboot is likely ({', '.join(expected)})")
     return ", ".join(parts)
 
 

@@ -143,16 +143,18 @@ class Upgrade:
         return failed | side_by_side(well, self._settle)
 
     def _upgrade(self, pending: Pending) -> None:
-        if not self.how.due(pending):
+        if not (pending.updates or pending.interrupted or pending.owed.restarts):
             return
-        began, count, name = time.monotonic(), len(pending.updates), pending.name
-        note(f"{name}: upgrading {count} package{'s' * (count != 1)}")
+        began, name = time.monotonic(), pending.name
+        packages = f"{len(pending.updates)} package{'s' * (len(pending.updates) != 1)}"
+        note(f"{name}: upgrading {packages}")
         hand = hand_of(self.site, name)
         if self.how.release:
-            hand.change_release(self.how.release, self.site.plan(self.site.fleet.machine(name)).merged)
+            needs = self.site.plan(self.site.fleet.machine(name)).merged
+            hand.change_release(self.how.release, needs)
         else:
             hand.upgrade(pending, self.how.removable, security=self.how.security)
-        self.done[name] = f"{count} package{'s' * (count != 1)} upgraded ({time.monotonic() - began:.0f} s)"
+        self.done[name] = f"{packages} upgraded ({time.monotonic() - began:.0f} s)"
 
     def _plans(self, names: Sequence[str]) -> list[MachinePlan]:
         if self.how.release:  # a deploy is for one release
@@ -191,7 +193,9 @@ class Upgrade:
         hand.reboot()
         if self.how.release:
             hand.have_changed()
-        self.done[name] = f"{self.done.get(name, 'no packages')}, rebooted ({time.monotonic() - began:.0f} s)"
+        self.done[name] = (
+            f"{self.done.get(name, 'no package upgraded')}, rebooted ({time.monotonic() - began:.0f} s)"
+        )
 
 
 def hand_of(site: Site, name: str) -> Hand:

@@ -17,6 +17,8 @@ _SPARE = 64 << 20
 """Octets that an upgrade leaves free beyond what apt reckons with: logs, lists and indices grow, too."""
 _KERNEL = 200 << 20
 """Octets that a kernel with its initramfs takes below /boot."""
+_PLACES = 2
+"""File systems that every machine can say the free space of; /boot may not be there."""
 _SECURITY = "Debian-Security:"
 """The label of Debian's security archive, as it stands in apt's answers."""
 
@@ -184,6 +186,8 @@ def _full(pending: Pending, sizes: str, free: str) -> str:
     kernel = _KERNEL if any(u.name.startswith("linux-image-") and not u.old for u in pending.updates) else 0
     needed: dict[str, int] = {}
     lines = [line.split() for line in free.splitlines()[1:]]
+    if len(lines) < _PLACES:
+        return "df does not say how much free space it has"
     available = {place: int(octets) for octets, place in lines}
     for (_, place), octets in zip(lines, (pending.download, growth, kernel), strict=False):
         needed[place] = needed.get(place, 0) + octets
