@@ -10,7 +10,7 @@ from typing import Any
 
 from mailwright.model.errors import MailwrightError
 from mailwright.model.keyring import keyring_file
-from mailwright.model.load import fleet_file
+from mailwright.model.load import FILES_OF_ROLES, fleet_file
 from mailwright.model.secrets_file import beside_file
 from mailwright.model.yamlfile import read
 
@@ -89,6 +89,7 @@ def _paths(data: dict[str, Any], source: Path) -> Iterator[tuple[dict[str, Any],
     machines = data.get("machines")
     for whose in (defaults, *(machines if isinstance(machines, list) else ())):
         yield from ((_section(whose, "ssh"), key) for key in _FILES)
+        yield from ((_section(_section(whose, "roles"), role), key) for role, key in FILES_OF_ROLES)
 
 
 def _section(data: object, name: str, *, make: bool = False) -> dict[str, Any]:

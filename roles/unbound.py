@@ -13,6 +13,7 @@ from dns.rdatatype import DNSKEY, DS
 from pydantic import Field
 
 from mailwright.converge import operations as op
+from mailwright.model.accounts import UNBOUND
 from mailwright.model.errors import MailwrightError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Unit
@@ -30,7 +31,7 @@ class UnboundSettings(Settings):
     """Zones that these servers answer for, wherever the root points."""
     trust_anchors: str | None = None
     """A file on the operator's side with DS or DNSKEY records in zone file format, for zones that are
-    signed but not chained to the root."""
+    signed but not chained to the root. Relative to the fleet file, `~` allowed."""
     insecure: tuple[DnsName, ...] = ()
     """Zones that are not validated."""
     cache: int = Field(default=64, ge=1, le=4096)
@@ -43,6 +44,7 @@ def needs(_: Context[UnboundSettings]) -> Needs:
     """DNS on the loopback, and dig to look at it."""
     return Needs(
         packages=(Package("unbound"), Package("dns-root-data"), Package("bind9-dnsutils")),
+        users=(UNBOUND,),
         units=(Unit("unbound.service", reads=(CONFIG,)),),
         ports=tuple(Port(53, proto, "local", "DNS resolver") for proto in ("tcp", "udp")),
     )

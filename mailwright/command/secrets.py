@@ -21,7 +21,7 @@ import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
-from mailwright.command import secrets_recipients, secrets_rotate
+from mailwright.command import secrets_recipients, secrets_recover, secrets_rotate
 from mailwright.command.console import columns, commands, note, problem, say
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.command.secrets_recipients import who
@@ -37,6 +37,7 @@ from mailwright.model.site import Site
 app = commands("Make, set, edit, list and exchange the fleet's secrets, and say who can open them.")
 secrets_recipients.register(app)
 secrets_rotate.register(app)
+secrets_recover.register(app)
 
 Name = Annotated[
     str, typer.Argument(metavar="NAME", help="As `secrets list` shows it, for instance tsig/primary.")

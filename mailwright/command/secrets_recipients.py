@@ -21,9 +21,8 @@ from mailwright.model.identities import draw, identities
 from mailwright.model.load import fleet_file
 from mailwright.model.secrets_file import Content, Vault, add_recipients
 from mailwright.model.secrets_store import locate
+from mailwright.recovery import RECOVERY, recovery_keys
 
-RECOVERY = "recovery key"
-"""What the label of a recovery key begins with."""
 _TAIL = 6
 """Characters that prove that a key was written down."""
 
@@ -62,11 +61,6 @@ def _rows(content: Content, vault: Vault) -> list[tuple[str, str, str]]:
         ("you" if one in ours else "", content.labels.get(one, "nobody said whose"), one)
         for one in content.recipients
     ]
-
-
-def recovery_keys(content: Content) -> list[str]:
-    """The recipients that are recovery keys."""
-    return [one for one in content.recipients if content.labels.get(one, "").startswith(RECOVERY)]
 
 
 def rekey(

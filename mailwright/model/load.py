@@ -191,6 +191,10 @@ def _section(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+FILES_OF_ROLES = (("unbound", "trust_anchors"),)
+"""Settings of roles that name a file on the operator's side."""
+
+
 def own_known_hosts(file: Path) -> Path:
     """`prod.known_hosts` beside `prod.yaml`: the host keys of the fleet, where it names no other file."""
     return file.absolute().with_suffix(".known_hosts")
@@ -221,10 +225,14 @@ def _machine(machine: Machine, defaults: Defaults, file: Path) -> Machine:
     files = {key: beside_file(getattr(ssh, key), beside) for key in ("key", "known_hosts")}
     if files["known_hosts"] is None and own_known_hosts(file).exists():
         files["known_hosts"] = str(own_known_hosts(file))
+    roles = {name: {**defaults.roles.get(name, {}), **own} for name, own in machine.roles.items()}
+    for role, key in FILES_OF_ROLES:
+        if isinstance(path := roles.get(role, {}).get(key), str):
+            roles[role][key] = beside_file(path, beside)
     return machine.model_copy(
         update={
             "debian": machine.debian if "debian" in said else (defaults.debian or machine.debian),
             "ssh": ssh.model_copy(update=files),
-            "roles": {name: {**defaults.roles.get(name, {}), **own} for name, own in machine.roles.items()},
+            "roles": roles,
         }
     )

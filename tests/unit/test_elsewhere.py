@@ -20,7 +20,7 @@ machines:
   - name: out1
     fqdn: out1.brightpost.example
     ipv4: 192.0.2.11
-    roles: &sending { postfix: { accept: ["@brightpost.example"] } }
+    roles: &sending { postfix: { accept: ["@brightpost.example"] }, unbound: { trust_anchors: anchors } }
   - name: out2
     fqdn: out2.brightpost.example
     ipv4: 192.0.2.12
