@@ -10,7 +10,7 @@ import pytest
 import typer
 from rich.console import Console
 
-from mailwright.command.console import Limit, commands
+from mailwright.command.console import Limit, commands, note
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
@@ -37,7 +37,9 @@ def verify(
 
     Exit status: 0 all is well, 1 something is not, 3 a machine did not answer and nothing else is wrong.
     """
-    select(open_site(inventory).fleet, limit or [])  # mistakes in one line, before pytest begins
+    chosen = select(open_site(inventory).fleet, limit or [])  # mistakes in one line, before pytest begins
+    if closed := [machine.name for machine in chosen if machine.closed]:
+        note(f"closed, and judged as such: {', '.join(closed)}; nobody reaches them, and they send no mail")
     console = Console(highlight=False, markup=False, emoji=False, soft_wrap=True)
     more = [f"--junit-xml={junit}"] if junit else []
     return run_suites(inventory, limit or (), Reporter(console, verbose=verbose), more)
