@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from mailwright.converge import operations as op
+from mailwright.model import accounts
 from mailwright.model.errors import FleetError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Reach, Sysctl, Unit, User
@@ -127,16 +128,19 @@ def needs(ctx: Context[BaseSettings]) -> Needs:
         )
     return Needs(
         packages=tuple(map(Package, PACKAGES)),
-        users=tuple(
-            User(  # noqa: S604 - the account's shell, not a shell to run
-                admin.name,
-                groups=("sudo",),
-                home=f"/home/{admin.name}",
-                shell="/bin/bash",
-                system=False,
-                keys=admin.keys,
-            )
-            for admin in ctx.fleet.admins
+        users=(
+            accounts.CHRONY,
+            *(
+                User(  # noqa: S604 - the account's shell, not a shell to run
+                    admin.name,
+                    groups=("sudo",),
+                    home=f"/home/{admin.name}",
+                    shell="/bin/bash",
+                    system=False,
+                    keys=admin.keys,
+                )
+                for admin in ctx.fleet.admins
+            ),
         ),
         sysctls=SYSCTLS,
         units=(

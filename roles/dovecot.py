@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pydantic import Field
 
 from mailwright.converge import operations as op
+from mailwright.model.accounts import DOVECOT, DOVENULL
 from mailwright.model.errors import NeedsError
 from mailwright.model.needs import Directory, File, Needs, Package, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
@@ -38,6 +39,7 @@ def needs(ctx: Context[DovecotSettings]) -> Needs:
         raise NeedsError(f"{ctx.machine.name} has the role dovecot, which serves postfix, but not postfix")
     return Needs(
         packages=(Package("dovecot-core"),),
+        users=(DOVECOT, DOVENULL),
         units=(
             Unit("dovecot.socket", masked=True),
             Unit("dovecot.service", reads=(CONFIG, PASSWORDS)),

@@ -13,6 +13,7 @@ from typing import Annotated
 from pydantic import Field
 
 from mailwright.converge import operations as op
+from mailwright.model.accounts import HAPROXY
 from mailwright.model.base import Duration, seconds
 from mailwright.model.errors import NeedsError
 from mailwright.model.fleet import Machine
@@ -96,6 +97,7 @@ def needs(ctx: Context[HaproxySettings]) -> Needs:
     return Needs(
         # A restart cuts every session through this balancer, and no other one takes them over.
         packages=(Package("haproxy", unattended=False), Package("python3"), Package("curl")),
+        users=(HAPROXY,),
         units=(Unit("haproxy.service", reads=(CONFIG, SERVERS), reload=True),),
         sysctls=tuple(
             Sysctl(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from mailwright.converge import operations as op
+from mailwright.model.accounts import OPENDKIM
 from mailwright.model.domains import Domain
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Absent, Directory, File, Milter, Needs, Package, Unit
@@ -79,6 +80,7 @@ def needs(ctx: Context[OpendkimSettings]) -> Needs:
     verifiers = ("verify",) if _verifies(ctx) else ()
     return Needs(
         packages=(Package("opendkim"), Package("opendkim-tools")),
+        users=(OPENDKIM,),
         units=(
             Unit("opendkim.service", masked=True),
             *(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from mailwright.converge.files import Changes, compare
 from mailwright.converge.files import apply as apply_files
 from mailwright.converge.shell import words
-from mailwright.model.needs import Directory, File, Needs, User, merge
+from mailwright.model.needs import Directory, File, Group, Needs, User, merge
 from mailwright.observe.state import GroupState, Observation, UserState
 
 
@@ -37,6 +37,8 @@ def decide(users: Iterable[User], seen: Observation, *, packages_are_there: bool
     wanted = {u.primary_group: u for u in users}
     for group, user in wanted.items():
         draft.group(group, user)
+    for brought in (group for user in users for group in user.brings):
+        draft.brought(brought)
     for user in users:
         known = frozenset(seen.groups) | frozenset(wanted)
         absent = [g for g in user.groups if g not in known]
@@ -69,6 +71,12 @@ class _Draft:
             self.obstacles.append(
                 f"group {name} has the number {state.gid} and should have {user.gid}: {_BY_HAND}"
             )
+
+    def brought(self, group: Group) -> None:
+        """See to a group that a package would make without a number of ours."""
+        if group.name not in self.seen.groups:
+            self.commands.append(words("groupadd", "-r", "-g", str(group.gid), group.name))
+            self.lines.append(f"group {group.name}: new")
 
     def user(self, user: User, groups: tuple[str, ...]) -> None:
         """See to an account; `groups` are those it can join by now."""

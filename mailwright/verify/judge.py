@@ -53,6 +53,7 @@ def user(need: User, seen: Observation) -> Fault | None:
     faults = [(f"{k} {w}", f"{k} {f}") for k, (w, f) in wanted.items() if w is not None and w != f]
     if primary is None:
         faults.append((f"group {need.primary_group}", "no such group"))
+    faults += [(f"group {g.name}", "no such group") for g in need.brings if g.name not in seen.groups]
     faults += [
         (f"member of {group}", "not a member")
         for group in need.groups

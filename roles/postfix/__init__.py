@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from mailwright.converge import operations as op
 from mailwright.model import names
+from mailwright.model.accounts import INBOUND, POSTFIX
 from mailwright.model.base import Audience, Duration
 from mailwright.model.domains import Domain
 from mailwright.model.errors import NeedsError
@@ -23,7 +24,6 @@ from mailwright.model.needs import (
     Package,
     Port,
     Unit,
-    User,
 )
 from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT
 from mailwright.model.role import Check, Context, Role, Settings
@@ -35,8 +35,7 @@ from roles.postfix.membership import HEALTH_LOG, ROTATION, Membership
 HOME = "/etc/postfix"
 MAIL = "/srv/mail"
 """Maildirs of what comes back: DOMAIN/NAME/."""
-MAIL_USER = User("inbound", uid=825, gid=825, home=MAIL)
-# By number: virtual(8) takes nothing else.
+MAIL_USER = INBOUND  # main.cf has it by number: virtual(8) takes nothing else
 _MAILDIRS = Directory(MAIL, MAIL_USER.name, MAIL_USER.name, 0o750)
 QUEUE = "/var/spool/postfix"
 COPY = "/usr/local/sbin/mailwright-mail-copy"
@@ -105,7 +104,7 @@ def needs(ctx: Context[PostfixSettings]) -> Needs:
     rotation = (Package("logrotate"),) if membership.proxied else ()
     return Needs(
         packages=(Package("postfix"), *client, *rotation),
-        users=(MAIL_USER,) if _inbound(ctx) else (),
+        users=(POSTFIX, *((MAIL_USER,) if _inbound(ctx) else ())),
         units=(
             Unit(
                 _UNITS[machine.debian],

@@ -6,6 +6,7 @@ import shlex
 from dataclasses import replace
 
 from mailwright.converge.users import decide, keys
+from mailwright.model.accounts import POSTFIX, TABLE
 from mailwright.model.needs import User
 from mailwright.observe import GroupState, PathState, UserState, parse
 from mailwright.observe.script import FOOTER, HEADER
@@ -110,3 +111,24 @@ def test_root_is_never_amended():
     root = User("root", uid=0, gid=0, home="/root", keys=("ssh-ed25519 A a",))
     there = seen({"root": UserState(0, 0, "/root", "/bin/bash")}, {"root": group(0)})
     assert plan(root, seen=there).commands == ()
+
+
+def test_a_package_finds_its_account_and_its_further_groups_with_the_numbers_of_the_table():
+    commands = plan(POSTFIX, seen=seen(), late=False).commands
+    assert commands[:2] == ("groupadd -r -g 820 postfix", "groupadd -r -g 821 postdrop")
+    assert "-u 820" in commands[2]
+
+
+def test_a_machine_that_had_the_package_first_keeps_its_numbers():
+    there = seen(
+        {"postfix": UserState(105, 112, "/var/spool/postfix", "/usr/sbin/nologin")},
+        {"postfix": group(112), "postdrop": group(113)},
+    )
+    assert not plan(POSTFIX, seen=there)
+
+
+def test_no_two_accounts_of_the_table_share_a_number():
+    numbers = [n for user in TABLE for n in (user.uid, *(brought.gid for brought in user.brings))]
+    assert len(set(numbers)) == len(numbers)
+    assert all(800 <= n < 900 for n in numbers)
+    assert all(user.uid == user.gid for user in TABLE)

@@ -6,7 +6,7 @@ reads the sum.
 """
 
 from mailwright.model.needs.certificate import ALGORITHMS, Algorithm, Certificate, Pair
-from mailwright.model.needs.host import Absent, Directory, File, Package, Sysctl, Unit, User
+from mailwright.model.needs.host import Absent, Directory, File, Group, Package, Sysctl, Unit, User
 from mailwright.model.needs.offers import BackupPath, Milter, Port, Protocol, Reach, Record, Scrape
 from mailwright.model.needs.sum import Needs, merge
 
@@ -18,6 +18,7 @@ __all__ = [
     "Certificate",
     "Directory",
     "File",
+    "Group",
     "Milter",
     "Needs",
     "Package",

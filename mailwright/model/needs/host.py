@@ -24,12 +24,24 @@ class Package:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A group of its own, beside those of accounts."""
+
+    name: str
+    gid: int
+
+    def __post_init__(self) -> None:
+        """Refuse a name that Debian would."""
+        check("user or group name", self.name, ACCOUNT)
+
+
+@dataclass(frozen=True)
 class User:
     """A system or login account.
 
-    `uid` and `gid` are fixed by the fleet where files of the account are backed up: owners are
-    restored by number. `None` lets Debian choose. A package's account is given its numbers before the
-    package arrives, which then keeps them; `found` says what of one that is there with others.
+    `uid` and `gid` are fixed by the fleet where files of the account are backed up. `None` lets Debian
+    choose. A package's account is given its numbers (mailwright/model/accounts.py) before the package
+    arrives, which then keeps them; `found` says what of one that is there with others.
     """
 
     name: str
@@ -45,6 +57,8 @@ class User:
     found: Literal["refuse", "keep"] = "refuse"
     """With other numbers than these: `refuse`, because somebody else's files might become its own; `keep`,
     for a package's account on a machine that had the package first."""
+    brings: tuple[Group, ...] = ()
+    """Further groups that its package would make. Those that are there keep their numbers."""
     keys: tuple[str, ...] = ()
     """OpenSSH public keys of a login account: the whole content of its authorized_keys."""
 
