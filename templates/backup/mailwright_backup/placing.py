@@ -71,7 +71,7 @@ def put(ours: Path, live: Path) -> None:
         OSError: the disk.
     """
     _above(ours.parent, live.parent)
-    folders = []
+    folders, links = [], []
     for path in tree(ours):
         target = live / path.relative_to(ours)
         state = path.lstat()
@@ -80,8 +80,12 @@ def put(ours: Path, live: Path) -> None:
                 _in_the_way(target)
                 target.mkdir(0o700)
             folders.append((path, target))
-        elif stat.S_ISREG(state.st_mode) or stat.S_ISLNK(state.st_mode):
+        elif stat.S_ISREG(state.st_mode):
             _exchange(path, target)
+        elif stat.S_ISLNK(state.st_mode):
+            links.append((path, target))
+    for path, target in links:  # once there is what they lead to
+        _exchange(path, target)
     for path, target in reversed(folders):
         _dress(path, target)
     os.sync()
