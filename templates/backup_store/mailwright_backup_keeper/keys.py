@@ -11,7 +11,7 @@ import shutil
 import time
 from pathlib import Path
 
-from mailwright_backup_keeper import room
+from mailwright_backup_keeper import doors, room
 from mailwright_backup_keeper.memory import Memory, recall, remember
 from mailwright_backup_keeper.restic import Locked, NoRepository, Restic, WrongPassword
 from mailwright_backup_keeper.wanted import Failed, Machine, Wanted
@@ -23,6 +23,7 @@ IN_FORCE = "password"
 def settle(wanted: Wanted) -> list[str]:
     """Make what is missing and put the keys of all machines right; returns what failed, a line each."""
     wrong = []
+    doors.close(wanted)
     room.hold(wanted)
     for machine in wanted.machines:
         try:
@@ -47,7 +48,7 @@ def all_settled(wanted: Wanted) -> bool:
     """Whether `settle` would do nothing."""
     kept = wanted.home / IN_FORCE
     same = kept.exists() and _digest(kept) == _digest(wanted.password)
-    return same and all(settled(wanted, machine) for machine in wanted.machines)
+    return same and not doors.left(wanted) and all(settled(wanted, machine) for machine in wanted.machines)
 
 
 def _settle(wanted: Wanted, machine: Machine) -> None:

@@ -32,7 +32,7 @@ def prune(wanted: Wanted, machine: Machine) -> None:
         restic.sweep()
         restic.patiently(lambda: _prune(restic))
         if machine.unit:  # it counts anew when it starts, and what is lent to nobody needs no server
-            subprocess.run(["systemctl", "stop", machine.unit], check=False)
+            subprocess.run(["systemctl", "stop", f"{machine.unit}.service"], check=False)
         looking.look(restic)
 
 

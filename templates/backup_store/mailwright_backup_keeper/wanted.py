@@ -50,7 +50,7 @@ class Machine:
     quota: int | None
     """Octets that the machine may fill."""
     unit: str | None
-    """The server of this repository; it counts what lies there when it starts."""
+    """The server of this repository, without its suffix; it counts what lies there when it starts."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,8 @@ class Wanted:
     """Whether restic can take damaged packs apart and repair snapshots (0.16 and later)."""
     rules: Mapping[str, Rules]
     reserve: Reserve | None
+    units: str
+    """What the names of these servers begin with, those of machines that left the fleet, too."""
     machines: tuple[Machine, ...]
 
     def named(self, name: str | None) -> tuple[Machine, ...]:
@@ -96,7 +98,7 @@ def read(file: Path) -> Wanted:
     try:
         data: dict[str, Any] = json.loads(file.read_text())
         paths: dict[str, Any] = {key: Path(data[key]) for key in ("home", "run", "metrics", "password")}
-        plain = {key: data[key] for key in ("group", "fresh", "parts", "salvage")}
+        plain = {key: data[key] for key in ("group", "fresh", "parts", "salvage", "units")}
         reserve = data["reserve"]
         return Wanted(
             **paths,
