@@ -19,6 +19,7 @@ from mailwright.model.errors import MailwrightError
 from mailwright.model.needs import BackupPath
 from mailwright.model.site import MachinePlan
 from mailwright.queue import Mta
+from mailwright.verify.gather import Run
 from mailwright.verify.ssh import runner
 
 _NAMED = 5
@@ -121,7 +122,7 @@ class Drill:
     def look(self) -> str:
         """See what the original has, before anything is done: the nearer to its snapshots, the better."""
         run = runner(self.original.machine)
-        self._before = manifest(run, self._tops)
+        self._before = self._manifest(run)
         files = [entry for entry in self._before.values() if entry.kind == "file"]
         said = f"{len(files)} files, {amount(sum(entry.size for entry in files))}"
         if not self._has_queue:
@@ -129,10 +130,11 @@ class Drill:
         self._queued = Mta.of(self.original, run).arrivals()
         return f"{said}; {len(self._queued)} messages in its queue"
 
-    @property
-    def _tops(self) -> list[str]:
-        """Everything but the queue, which is compared by its messages."""
-        return [path.path for path in self._paths if path.path != QUEUE]
+    def _manifest(self, run: Run) -> Manifest:
+        """Everything but the queue, compared by its messages, and copies that a backup just makes."""
+        copies = tuple(f"{path.at}/" for path in self._paths if path.at)
+        found = manifest(run, [path.path for path in self._paths if path.path != QUEUE])
+        return {path: entry for path, entry in found.items() if not f"{path}/".startswith(copies)}
 
     @property
     def _has_queue(self) -> bool:
@@ -157,7 +159,7 @@ class Drill:
     def compare(self) -> str:
         """Compare what was declared, path by path, with the original; differences are faults."""
         run = self._client.run
-        after = manifest(run, self._tops)
+        after = self._manifest(run)
         self.report.compared = [self._compared(path, after) for path in self._paths]
         if self._has_queue:
             there = Mta.of(self.double, run).arrivals()

@@ -31,6 +31,7 @@ from mailwright.command.turns import brief
 from mailwright.command.verify import run_suites
 from mailwright.elsewhere import derived
 from mailwright.lab.lab import Lab
+from mailwright.model.backups import HostStore
 from mailwright.model.crossbackups import MAKES, SPARE_MAY_HAVE
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
@@ -111,6 +112,9 @@ def spare_of(site: Site, name: str | None, original: Machine) -> Machine:
         raise BackupError(
             f"{name} has work of its own ({', '.join(more)}), and a drill wipes what a machine has"
         )
+    store = site.fleet.backup.store
+    if isinstance(store, HostStore) and name != site.fleet.backup.spare and MAKES not in machine.roles:
+        raise BackupError(f"{store.machine} lets {name} through to no backups: name it in `backup.spare`")
     return machine
 
 
