@@ -6,68 +6,25 @@ pause who serves.
 
 import os
 import random
-import shutil
 import subprocess
-import threading
-from contextlib import contextmanager
 
 import pytest
 
 from tests.lab.balancing import Balanced
-from tests.lab.deploying import ROOT, command, limits, mailwright
+from tests.lab.deploying import command, limits, mailwright
 from tests.lab.killing import SEED, kill_somewhere
-from tests.lab.load import load
-from tests.lab.variants import machine, tree_with, variant
+from tests.lab.serving import under_load
+from tests.lab.variants import environment, machine, repository, variant
 
 MINUTES = 4
 
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
-RATE = 20
-
-
-class Watch(threading.Thread):
-    """Asks the balancers again and again who serves; ends with the block."""
-
-    def __init__(self, pool):
-        super().__init__(daemon=True)
-        self.pool, self.over = pool, threading.Event()
-        self.seen = []
-        """The members that each answering balancer sends clients to, look by look."""
-
-    def __enter__(self):
-        self.start()
-        return self
-
-    def __exit__(self, *_):
-        self.over.set()
-        self.join(30)
-
-    def run(self):
-        while not self.over.wait(0.1):
-            self.seen.append([self._serving(state) for state in self.pool.states().values()])
-
-    def _serving(self, state):
-        mine = [s for s in state["servers"] if s["pool"] == self.pool.pool.name]
-        out = {s["member"] for s in mine if s["drained"] or s["status"] != "UP"}
-        return {s["member"] for s in mine} - out
-
-    @property
-    def fewest(self):
-        """The fewest members that served at any look, at the balancer where they were fewest."""
-        assert all(self.seen), "for a moment no balancer answered"
-        return min(len(serving) for look in self.seen for serving in look)
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     """The roles as they are now: a run that finds them edited half-way rightly stops."""
     return repository(tmp_path_factory.mktemp("roles") / "tree")
-
-
-def repository(folder):
-    tree_with(folder, "postfix/main.cf.j2", "")
-    shutil.copytree(ROOT / "tests" / "hosts", folder / "tests" / "hosts")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +47,6 @@ def command_line(inventory, *machines):
     return command("mailwright", "apply", "--rolling", "--yes", "--no-dns", inventory, *limits(machines))
 
 
-def environment(tree):
-    return {**os.environ, "NO_COLOR": "1", "PYTHONPATH": f"{tree}:{ROOT / 'dns'}"}
-
-
 def rolling(tree, inventory, *machines):
     """A rolling deploy of some machines with the roles of a tree, to its end."""
     done = subprocess.run(
@@ -106,27 +59,6 @@ def rolling(tree, inventory, *machines):
     )
     print(done.stderr)  # noqa: T201 - the story, where a test fails
     return done
-
-
-@contextmanager
-def under_load(deployed, site, pool, folder, evidence):
-    """While a client sends and the balancers are watched; then accounts are made."""
-    busy = {"rate": RATE, "connections": 4, "login": "newsletter"}
-    with load(deployed, site, folder, pool.pool.addresses, port=465, **busy) as work:
-        work.wait_for(20)
-        with Watch(pool) as watch:
-            yield
-        work.more(20)
-        figures = work.stop()
-        account = work.settle(*pool.members)
-    assert account.kept, account.faults
-    assert (figures.refused, figures.given_up, figures.not_cured) == (0, 0, 0)
-    assert watch.fewest >= len(pool.members) - 1
-    evidence(
-        f"{account}; {figures.failed_attempts} attempts failed, one retry cured each; never fewer than"
-        f" {watch.fewest} of {len(pool.members)} members served, in {len(watch.seen)} looks; worst delay of a"
-        f" message {figures.worst_delay:.1f} s"
-    )
 
 
 @pytest.mark.slow

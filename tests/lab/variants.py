@@ -42,12 +42,24 @@ def tree_with(folder, template, more):
     return folder
 
 
+def repository(folder):
+    """Copy the roles and the suites into an empty folder: runs rightly stop when they are edited meanwhile."""
+    tree_with(folder, "postfix/main.cf.j2", "")
+    shutil.copytree(ROOT / "tests" / "hosts", folder / "tests" / "hosts")
+    return folder
+
+
+def environment(tree):
+    """With which commands take the roles of a tree."""
+    return {**os.environ, "NO_COLOR": "1", "PYTHONPATH": f"{tree}:{ROOT / 'dns'}"}
+
+
 def start(inventory, hosts, tree=ROOT):
     """Start pyinfra over some hosts, with the roles of a tree."""
     return subprocess.Popen(
         pyinfra_command(inventory, "-y", "-v", *limits(host.name for host in hosts)),
         cwd=tree,
-        env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": f"{tree}:{ROOT / 'dns'}"},
+        env=environment(tree),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
