@@ -169,14 +169,14 @@ def fleet_certificates(plan: LabPlan) -> dict[str, str]:
     """Secrets with the certificates that an operator would provide, signed by the lab's authority.
 
     `smtp` for the machines' host names and the pools' service names, `mta-sts` for the policy hosts of
-    the domains; drawn anew with each call, so that whoever has some already keeps those.
+    the domains, `backup` for whichever machine takes the backups; drawn anew with each call, so that
+    whoever has some already keeps those.
     """
     authority, name = _authority(plan), f"The authority of the lab {plan.name}"
+    machines = [machine.fqdn.bare for machine in plan.fleet.machines]
     names = {
-        "smtp": [
-            *(machine.fqdn.bare for machine in plan.fleet.machines),
-            *(pool.service.bare for pool in plan.fleet.pools),
-        ],
+        "smtp": [*machines, *(pool.service.bare for pool in plan.fleet.pools)],
+        "backup": machines,
         "mta-sts": [policy_host(domain.name.bare) for domain in plan.fleet.domains],
     }
     secrets: dict[str, str] = {}

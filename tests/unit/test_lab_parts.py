@@ -145,7 +145,11 @@ def test_a_table_is_never_cut_short():
 def test_the_labs_authority_signs_what_an_operator_would_provide(plan):
     secrets = keys.fleet_certificates(plan)
     (authority,) = x509.load_pem_x509_certificates(keys.ca_file(plan).read_bytes())
-    for name, host in (("smtp", "mx1.brightpost.example"), ("mta-sts", "mta-sts.parcelnote.example.")):
+    for name, host in (
+        ("smtp", "mx1.brightpost.example"),
+        ("mta-sts", "mta-sts.parcelnote.example."),
+        ("backup", "vault1.brightpost.example"),
+    ):
         chain, key = (secrets[f"certificate/{name}/{part}"].encode() for part in ("fullchain", "privkey"))
         assert faults(chain, key, [host], datetime.now(UTC)) == []
         x509.load_pem_x509_certificate(chain).verify_directly_issued_by(authority)
