@@ -22,6 +22,7 @@ ROLES: tuple[Role, ...] = (
     base.ROLE,
     firewall.ROLE,
     unbound.ROLE,
+    backup.ROLE,  # new credentials come before what the fence holds back is started
     certificates.ROLE,
     policies.ROLE,
     dovecot.ROLE,
@@ -30,5 +31,4 @@ ROLES: tuple[Role, ...] = (
     haproxy.ROLE,
     keepalived.ROLE,
     backup_store.ROLE,
-    backup.ROLE,
 )

@@ -103,6 +103,13 @@ def test_when_nobody_answers_it_starts_in_the_end(machine):
     assert SILENT[1] in done.stderr
 
 
+def test_one_that_was_never_known_waits_for_nobody(machine):
+    text = machine.program.read_text()
+    machine.program.write_text(text.replace("patience=1 ", "patience=99 "))
+    machine.store(*SILENT)
+    assert machine("boot").returncode == 0
+
+
 def test_once_replaced_it_stays_so_when_nobody_answers(machine):
     machine("boot")
     machine.store(*REFUSED)
