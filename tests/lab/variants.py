@@ -43,7 +43,7 @@ def tree_with(folder, template, more):
 
 
 def repository(folder):
-    """Copy the roles and the suites into an empty folder: runs rightly stop when they are edited meanwhile."""
+    """Copy the roles and suites into an empty folder: runs rightly stop when those are edited meanwhile."""
     tree_with(folder, "postfix/main.cf.j2", "")
     shutil.copytree(ROOT / "tests" / "hosts", folder / "tests" / "hosts")
     return folder
