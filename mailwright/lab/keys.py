@@ -31,6 +31,8 @@ from mailwright.acme import tsig_secret as tsig
 from mailwright.certificate import CHAIN, PRIVATE_KEY
 from mailwright.lab.plan import LabPlan
 from mailwright.model.acme import credential
+from mailwright.model.crossbackups import MAKES
+from mailwright.repositories import keeper_secrets, machine_secrets
 
 _ZONE_KEY = Flag.ZONE | Flag.SEP
 
@@ -130,6 +132,18 @@ def acme_secrets(plan: LabPlan) -> dict[str, str]:
             _write(file, tsig().encode(), 0o600)
         found[credential(machine.name, "tsig")] = file.read_text()
     return found
+
+
+def backup_secrets(plan: LabPlan) -> dict[str, str]:
+    """Secrets of the backups that can be drawn at random; anew with each call, as certificates are."""
+    fleet = plan.fleet
+    machines = [machine_secrets(fleet, machine.name) for machine in fleet.with_role(MAKES)]
+    return {
+        name: wanted.make()
+        for each in (*machines, keeper_secrets(fleet))
+        for name, wanted in each.items()
+        if wanted.make
+    }
 
 
 def tls_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
