@@ -91,7 +91,7 @@ def _keys(wanted: Wanted, asked: argparse.Namespace) -> int:
 def _snapshots(wanted: Wanted, asked: argparse.Namespace) -> None:
     found = [
         {"machine": machine.name, "id": name, "class": one.kind}
-        | {"time": one.time, "seen": one.seen, "paths": one.paths}
+        | {"time": one.time, "seen": one.seen, "paths": one.paths, "bytes": one.size}
         for machine in wanted.named(asked.machine)
         for name, one in looking.look(Restic(wanted, machine)).snapshots.items()
     ]

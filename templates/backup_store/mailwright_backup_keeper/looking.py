@@ -31,6 +31,7 @@ def look(restic: Restic) -> Seen:
                 _seen(one["id"], before, arrived),
                 _class(one.get("tags") or []),
                 one.get("paths") or [],
+                (one.get("summary") or {}).get("total_bytes_processed"),
             )
             for one in restic.json("snapshots", "--no-lock")
         }

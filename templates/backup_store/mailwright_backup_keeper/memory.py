@@ -28,6 +28,8 @@ class Snapshot:
     kind: str
     """Its retention class."""
     paths: list[str] = field(default_factory=list)
+    size: int | None = None
+    """Octets of what a restore brings back; restic notes it from 0.17 on."""
 
 
 @dataclass
