@@ -70,7 +70,7 @@ class Lost:
             return "brought back before"
         if site.fleet.backup.kept_by == name:
             return "it kept the backups itself, its own too: what there is of it is known once it is deployed"
-        chosen = newest(Keeper.of(site.fleet).snapshots().get(name, ()), at)
+        chosen = newest(Keeper.of(site.fleet).snapshots(name), at)
         if not chosen:
             by_then = f" of {stamp(at)} or before" if at else ""
             raise BackupError(
