@@ -10,10 +10,14 @@ from typing import Protocol
 from mailwright.backup.restoring import STAGES
 from mailwright.backup.snapshots import BackupError
 from mailwright.lab.lab import Lab
+from mailwright.model.errors import LabError
 from mailwright.model.fleet import Machine
 from mailwright.model.needs import Needs
 from mailwright.model.site import MachinePlan
 from mailwright.verify.gather import Run
+
+_ASIDE = "before-drill"
+"""What the lab calls the disk that a spare has when there is no drill."""
 
 
 class Spare(Protocol):
@@ -30,35 +34,36 @@ class Spare(Protocol):
         """Leave nothing of the other machine on it, and have it be what it was; what was done."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class LabSpare:
-    """A host of a lab: its disk is thrown away."""
+    """A host of a lab: its disk is put aside, and comes back."""
 
     lab: Lab
-    own: MachinePlan
-    """What the fleet file wants of it."""
-    deploy: Callable[[], str]
-    """Brings it to what the fleet file wants."""
-    was_deployed: bool = False
-
-    @property
-    def machine(self) -> Machine:
-        """The machine, as the fleet file has it."""
-        return self.own.machine
+    machine: Machine
 
     def empty(self) -> str:
-        """Reset it."""
+        """Put the disk aside, unless a drill that was killed has left it there, and begin with a bare one."""
         host = self.lab.host(self.machine.name)
         if not host.running:
             raise BackupError(f"{host.name} does not run: `mailwright lab up`")
-        self.was_deployed = all(host.exists(file.path) for file in self.own.merged.files)
+        if _ASIDE not in host.container.snapshots:
+            host.snapshot(_ASIDE)
         host.reset()
-        return "reset"
+        return "its disk is put aside, and it is reset"
 
     def give_back(self) -> str:
-        """Reset it, and deploy its own roles if it had them."""
-        self.lab.host(self.machine.name).reset()
-        return f"reset; {self.deploy()}" if self.was_deployed else "reset, and as bare as it was"
+        """Have the disk of before again; a bare one if that cannot be."""
+        host = self.lab.host(self.machine.name)
+        if _ASIDE not in host.container.snapshots:
+            return "nothing was done to it"
+        said = "its disk is back"
+        try:
+            host.restore(_ASIDE)
+        except LabError as error:
+            host.reset()
+            said = f"reset, because its disk could not be brought back: {error}"
+        host.drop_snapshot(_ASIDE)
+        return said
 
 
 @dataclass(frozen=True)

@@ -136,11 +136,10 @@ def prepared(inventory: Path, site: Site, original: Machine, spare: Machine) -> 
 
 
 def _spare(inventory: Path, site: Site, spare: Machine, other: MachinePlan) -> Spare:
-    own = site.plan(spare)
-    deploy = partial(_deploy, repository(inventory), inventory, own.machine.name)
     if site.fleet.lab:
-        return LabSpare(Lab.open(inventory), own, deploy)
-    return HostSpare(own, other, runner(own.machine), deploy)
+        return LabSpare(Lab.open(inventory), spare)
+    deploy = partial(_deploy, repository(inventory), inventory, spare.name)
+    return HostSpare(site.plan(spare), other, runner(spare), deploy)
 
 
 def _deploy(tree: Path, inventory: Path, name: str) -> str:

@@ -169,6 +169,10 @@ class Container:
         run(["cp", "-a", "--reflink=auto", str(place / "upper"), str(self._upper)])
         self._stamp.write_text(self._wanted)
 
+    def drop_snapshot(self, label: str) -> None:
+        """Remove a snapshot, if there is one of that name."""
+        shutil.rmtree(self._snapshot(label), ignore_errors=True)
+
     @property
     def snapshots(self) -> list[str]:
         """Labels of its snapshots, sorted."""

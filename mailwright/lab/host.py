@@ -134,6 +134,10 @@ class LabHost:
         self.container.start()
         self.wait_for_ssh()
 
+    def drop_snapshot(self, label: str) -> None:
+        """Remove a snapshot, if there is one of that name."""
+        self.container.drop_snapshot(label)
+
     def status(self) -> dict[str, Any]:
         """What is known of it, as plain data. `state`: `up`, `no ssh`, `stopped` or `not made`."""
         if self.running:
