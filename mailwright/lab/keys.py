@@ -31,6 +31,10 @@ from mailwright.acme import tsig_secret as tsig
 from mailwright.certificate import CHAIN, PRIVATE_KEY
 from mailwright.lab.plan import LabPlan
 from mailwright.model.acme import credential
+from mailwright.model.backups import KEEPER_PASSWORD, secret
+from mailwright.model.secrets_store import password
+from mailwright.repositories import HOST_KEY, KEEPER_S3, KEEPER_SSH
+from mailwright.sshkeys import ssh_key as new_ssh_key
 from mailwright.model.crossbackups import MAKES
 from mailwright.repositories import keeper_secrets, machine_secrets
 
@@ -144,6 +148,23 @@ def backup_secrets(plan: LabPlan) -> dict[str, str]:
         for name, wanted in each.items()
         if wanted.make
     }
+
+
+def backup_secrets(plan: LabPlan) -> dict[str, str]:
+    """Secrets of every machine, and of the keeper, towards every kind of store.
+
+    Drawn anew with each call, so that whoever has some already keeps those.
+    """
+    machines = [machine.name for machine in plan.fleet.machines]
+    passwords = [KEEPER_PASSWORD, *(secret(name, kind) for name in machines for kind in ("password", "rest"))]
+    private = [KEEPER_SSH, HOST_KEY, *(secret(name, "ssh") for name in machines)]
+    s3 = [KEEPER_S3, *((secret(name, "s3-id"), secret(name, "s3-key")) for name in machines)]
+    return (
+        {name: password() for name in passwords}
+        | {name: new_ssh_key() for name in private}
+        | {identity: f"lab-{identity.split('/')[-2]}" for identity, _ in s3}
+        | {key: password() for _, key in s3}
+    )
 
 
 def tls_pair(plan: LabPlan, host: str) -> tuple[bytes, bytes]:
