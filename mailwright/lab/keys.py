@@ -35,8 +35,6 @@ from mailwright.model.backups import KEEPER_PASSWORD, secret
 from mailwright.model.secrets_store import password
 from mailwright.repositories import HOST_KEY, KEEPER_S3, KEEPER_SSH
 from mailwright.sshkeys import ssh_key as new_ssh_key
-from mailwright.model.crossbackups import MAKES
-from mailwright.repositories import keeper_secrets, machine_secrets
 
 _ZONE_KEY = Flag.ZONE | Flag.SEP
 
@@ -136,18 +134,6 @@ def acme_secrets(plan: LabPlan) -> dict[str, str]:
             _write(file, tsig().encode(), 0o600)
         found[credential(machine.name, "tsig")] = file.read_text()
     return found
-
-
-def backup_secrets(plan: LabPlan) -> dict[str, str]:
-    """Secrets of the backups that can be drawn at random; anew with each call, as certificates are."""
-    fleet = plan.fleet
-    machines = [machine_secrets(fleet, machine.name) for machine in fleet.with_role(MAKES)]
-    return {
-        name: wanted.make()
-        for each in (*machines, keeper_secrets(fleet))
-        for name, wanted in each.items()
-        if wanted.make
-    }
 
 
 def backup_secrets(plan: LabPlan) -> dict[str, str]:

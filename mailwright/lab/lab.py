@@ -191,7 +191,6 @@ class Lab:
             known = {self.plan.provider.key: keys.tsig_secret(self.plan)}
             known |= keys.fleet_certificates(self.plan) | keys.acme_secrets(self.plan)
             known |= keys.backup_secrets(self.plan)
-            known |= keys.backup_secrets(self.plan)
             initialise(self.plan.fleet, vault.file, vault.identity, extra=known)
 
     def _images(self, progress: Progress) -> None:
