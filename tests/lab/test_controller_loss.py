@@ -118,7 +118,7 @@ def test_from_a_clone_and_the_recovery_key_the_fleet_is_as_planned(newcomer, evi
     planned = newcomer.run("plan", "FLEET")
     assert planned.returncode == 0, planned.stdout[-3000:] + planned.stderr[-2000:]
     said = newcomer.must("verify", "FLEET")
-    evidence(planned.stdout.count("nothing to do"), "machines with nothing to do;", said.splitlines()[-1])
+    evidence(f"{planned.stdout.count('nothing to do')} machines with nothing to do; {said.splitlines()[-1]}")
 
 
 def test_the_new_machine_may_be_lost_in_its_turn(newcomer):
