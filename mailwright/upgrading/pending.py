@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from mailwright.model.role import Result
+from mailwright.observe.places import RUN
 from mailwright.upgrading.reboots import MARKER, Owed, owed
 
 _SPARE = 64 << 20
@@ -26,8 +27,12 @@ _SECURITY = "Debian-Security:"
 # depends on. Without that a machine never gets another kernel, whose package has its version in its name.
 UPGRADE = "--with-new-pkgs upgrade"
 _APT = "apt-get -q -y --no-install-recommends"
+_WISH = f"{RUN}/upgrade-wish"
+"""What apt has just said it would do. Where that is nothing it is not asked for more: each question takes it a
+second."""
+_UPGRADE = "mkdir -p -m 0711 {run}; {apt} -s {wish} >{file}; status=$?; cat {file}; exit $status"
 _SIZES = r"""
-found=$({apt} -s {wish} | sed -n 's/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p')
+found=$(sed -n 's/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p' {file})
 [ -n "$found" ] || exit 0
 dpkg-query -W -f='old ${{Installed-Size}}\n' $(echo "$found" | sed 's/=.*//') 2>/dev/null
 apt-cache {options} show $found | sed -n 's/^Installed-Size: /new /p'
@@ -47,12 +52,13 @@ def questions(options: str = "", wish: str = UPGRADE) -> dict[str, str]:
     apt = f"{_APT} {options}".rstrip()
     return {
         "release": ". /etc/os-release; echo $ID $VERSION_ID; [ -d /etc/mailwright ]",
-        "upgrade": f"{apt} -s {wish}",
+        "upgrade": _UPGRADE.format(run=RUN, apt=apt, wish=wish, file=_WISH),
         # A machine without a security archive among its sources makes apt fail: there is nothing from there.
-        "security": f'. /etc/os-release; {apt} -s -t "$VERSION_CODENAME-security" {UPGRADE}',
+        "security": f"grep -q ^Inst {_WISH} || exit 0; . /etc/os-release; "
+        f'{apt} -s -t "$VERSION_CODENAME-security" {UPGRADE}',
         "everything": f"{apt} -s --ignore-hold dist-upgrade",
         "held": "apt-mark showhold",
-        "sizes": _SIZES.format(apt=apt, options=options, wish=wish),
+        "sizes": _SIZES.format(apt=apt, options=options, wish=wish, file=_WISH),
         "free": "df -B1 --output=avail,target /var/cache/apt/archives /usr /boot",
         "reboot": MARKER,
         "stale": "needrestart -b",

@@ -1,7 +1,9 @@
 """Packages of a test's own, and an archive of them on a host: updates are pending because a test says so."""
 
+import hashlib
 import subprocess
 from dataclasses import dataclass, field
+from email.utils import formatdate
 
 SOURCE = "/srv/updates"
 _LIST = "/etc/apt/sources.list.d/updates.list"
@@ -71,10 +73,10 @@ class Archive:
         for kind, label in (("plain", "Lab"), ("security", "Debian-Security")):
             place = f"{SOURCE}/{kind}"
             stanzas = [self._put(folder, place, deb) for deb in debs if deb.security == (kind == "security")]
-            self._write(f"{place}/Packages", "\n".join(stanzas))
+            packages = "\n".join(stanzas)
             codename = self.release + ("-security" if kind == "security" else "")
-            release = f"Origin: Debian\nLabel: {label}\nSuite: {codename}\nCodename: {codename}\n"
-            self._write(f"{place}/Release", f"{release}Date: Sun, 22 Nov 2026 00:00:00 UTC\n")
+            self._write(f"{place}/Packages", packages)
+            self._write(f"{place}/Release", _release(label, codename, packages.encode()))
             lines.append(f"deb [trusted=yes] file:{place} ./\n")
         self._write(_LIST, "".join(lines))
 
@@ -94,6 +96,15 @@ class Archive:
 
     def _write(self, path, text):
         self.host.run(f"mkdir -p $(dirname {path}) && cat >{path}", stdin=text).require()
+
+
+def _release(label, codename, packages):
+    """The description of an archive. Without the digest of its list apt would go by the list's age."""
+    return (
+        f"Origin: Debian\nLabel: {label}\nSuite: {codename}\nCodename: {codename}\n"
+        f"Date: {formatdate(usegmt=True)}\n"
+        f"SHA256:\n {hashlib.sha256(packages).hexdigest()} {len(packages)} Packages\n"
+    )
 
 
 def versions(host, *names):
