@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from mailwright.model.needs import BackupPath, Certificate, Pair, Port, Scrape
+from mailwright.model.needs import BackupPath, Certificate, Pair, Port, Scrape, User
 from mailwright.model.role import Check
 from mailwright.model.site import MachinePlan
 from mailwright.observe import Observation
@@ -65,7 +66,9 @@ def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
         make = partial(Expectation, plan.machine.name, role)
         for kind, name, judgement in _OF_OBSERVATION:
             for need in getattr(needs, kind):
-                yield make(name.format(need), _seen(partial(judgement, need)), apply)
+                made = make(name.format(need), _seen(partial(judgement, need)), apply)
+                remark = isinstance(need, User) and partial(judge.other_numbers, need)
+                yield replace(made, remark=remark) if remark else made
         for port in needs.ports:
             # VRRP is a protocol of IP without ports: nothing listens.
             if port.proto != "vrrp" and not port.brief:

@@ -53,6 +53,10 @@ Ask = Callable[[str], Evidence]
 """Gives the evidence about a machine; raises `UnknownError` when it did not answer."""
 
 
+def _nothing(_: Observation) -> str | None:
+    return None
+
+
 @dataclass(frozen=True)
 class Expectation:
     """One thing that must hold on one machine: one line of a report, one test item.
@@ -70,6 +74,8 @@ class Expectation:
     judge: Judge
     remedy: str
     command: str | None = None
+    remark: Callable[[Observation], str | None] = _nothing
+    """What is worth a word though all is well."""
 
     @property
     def machines(self) -> tuple[str, ...]:

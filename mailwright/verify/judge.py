@@ -64,6 +64,14 @@ def user(need: User, seen: Observation) -> Fault | None:
     return _joined(faults)
 
 
+def other_numbers(need: User, seen: Observation) -> str | None:
+    """Numbers that Debian drew, on a machine that had the package before its role."""
+    state = seen.users.get(need.name)
+    if need.found == "refuse" or state is None or (state.uid, state.gid) == (need.uid, need.gid):
+        return None
+    return f"has the numbers {state.uid}:{state.gid}, which stay; on a new machine {need.uid}:{need.gid}"
+
+
 def _gid(need: User, primary: GroupState | None) -> int | None:
     if need.gid is not None and need.found == "refuse":
         return need.gid

@@ -134,13 +134,17 @@ def fault(expectation: Expectation | Joint, request: pytest.FixtureRequest) -> F
     """
     suite = request.config.stash[_SUITE]
     try:
-        return expectation.judged(suite.evidence)
+        found = expectation.judged(suite.evidence)
+        if found is None and isinstance(expectation, Expectation):
+            remark = expectation.remark(suite.evidence(expectation.machine).observation)
+            request.node.user_properties += [("note", remark)] if remark else []
     except UnknownError as e:
         suite.unknown += 1
         raise pytest.fail.Exception(f"{expectation.id}: {e}", pytrace=False) from None
     except HostKeyError as e:
         suite.refused = True
         raise pytest.exit.Exception(str(e), returncode=pytest.ExitCode.TESTS_FAILED) from None
+    return found
 
 
 @pytest.hookimpl(trylast=True)

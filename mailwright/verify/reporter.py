@@ -66,9 +66,9 @@ class Reporter:
             if outcome in ("failed", "unknown"):
                 machine.reports.append(report.longreprtext.strip())
             if self.verbose:
-                self.console.print(
-                    Text(f"  {outcome:8}{_name(report.nodeid)}", style=_STYLES.get(outcome, "dim"))
-                )
+                notes = [f" ({value})" for key, value in report.user_properties if key == "note"]
+                line = f"  {outcome:8}{_name(report.nodeid)}{''.join(notes)}"
+                self.console.print(Text(line, style=_STYLES.get(outcome, "dim")))
         if report.when == "teardown":
             machine.left -= 1
             if machine.left == 0:

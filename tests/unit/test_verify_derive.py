@@ -53,6 +53,7 @@ def test_there_is_one_expectation_a_need(expected):
 ELSEWHERE = {
     "records": "asked of the world by `mailwright dns check`",
     "milters": "part of the MTA's configuration, which is a file",
+    "reaches": "part of the firewall, which is a file",
 }
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from mailwright.model import accounts
 from mailwright.model.needs import Absent, Directory, File, Package, Sysctl, Unit, User
 from mailwright.observe import (
     GroupState,
@@ -238,3 +239,19 @@ def test_units_that_must_not_run():
     assert unit(masked, load="masked", file_state="masked", active="inactive") is None
     assert judge.unit(masked, NOTHING) is None
     assert unit(masked).expected == "masked"
+
+
+def test_numbers_that_debian_drew_are_no_fault_and_worth_a_word():
+    groups = {"postfix": GroupState(112, frozenset()), "postdrop": GroupState(113, frozenset())}
+    drawn = UserState(105, 112, "/var/spool/postfix", "/usr/sbin/nologin")
+    there = seen(users={"postfix": drawn}, groups=groups)
+    assert judge.user(accounts.POSTFIX, there) is None
+    assert "105:112" in judge.other_numbers(accounts.POSTFIX, there)
+    assert (
+        judge.other_numbers(accounts.POSTFIX, seen(users={"postfix": replace(drawn, uid=820, gid=820)}))
+        is None
+    )
+    assert found(judge.user(accounts.POSTFIX, replace(there, groups={"postfix": groups["postfix"]}))) == (
+        "group postdrop",
+        "no such group",
+    )
