@@ -28,8 +28,8 @@ _SECURITY = "Debian-Security:"
 UPGRADE = "--with-new-pkgs upgrade"
 _APT = "apt-get -q -y --no-install-recommends"
 _WISH = f"{RUN}/upgrade-wish"
-"""What apt has just said it would do. Where that is nothing it is not asked for more: each question takes it a
-second."""
+"""What apt has just said it would do. Where that is nothing it is not asked for more: a question takes it
+a second."""
 _UPGRADE = "mkdir -p -m 0711 {run}; {apt} -s {wish} >{file}; status=$?; cat {file}; exit $status"
 _SIZES = r"""
 found=$(sed -n 's/^Inst \([^ ]*\) .*(\([^ ]*\) .*/\1=\2/p' {file})
