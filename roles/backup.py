@@ -37,6 +37,18 @@ SINCE = f"{HOME}/since"
 METRICS = "/var/lib/prometheus/node-exporter/mailwright_backup.prom"
 UNIT = "mailwright-backup"
 _LIBRARY = "/usr/local/lib/mailwright"
+_JOURNAL = "/var/log/journal"
+_JOURNAL_COPY = f"{_JOURNAL}/.backup"
+_LOGS = BackupPath(
+    _JOURNAL,
+    "logs",
+    "short",
+    # Links, because journald deletes old files; a line that is being written is lost (journalctl --verify).
+    dump=f"journalctl --sync; cp -al {_JOURNAL}/[!.]* {_JOURNAL_COPY}/",
+    # Never over a file that journald writes to.
+    restore=f"cp -an {_JOURNAL_COPY}/. {_JOURNAL}/",
+    at=_JOURNAL_COPY,
+)
 _CREDENTIALS = ("repository", "password", "ssh", "known_hosts", "s3", "ca.pem")
 """What any kind of store may need: files of a former one go."""
 
@@ -87,6 +99,8 @@ class BackupSettings(Settings):
     """How long a backup may make no progress before it is given up: a cut network is noticed by that."""
     longest: Duration = "12h"
     """How long one may take at all."""
+    logs: bool = False
+    """The journal, too, as `short`: it holds addresses of people, and is as large as `base` lets it be."""
     paths: tuple[ExtraPath, ...] = ()
     """What to back up besides what the machine's roles declare."""
     on_failure: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9:_.@-]+\.(service|target)$")], ...] = ()
@@ -102,7 +116,7 @@ def needs(ctx: Context[BackupSettings]) -> Needs:
         packages=tuple(map(Package, packages)),
         units=(Unit(f"{UNIT}.timer", enabled=runs, running=runs),),
         reaches=(Reach(ctx.fleet.backup.port, "tcp", "the backup store"),),
-        backups=tuple(path.need for path in ctx.settings.paths),
+        backups=(*(path.need for path in ctx.settings.paths), *((_LOGS,) if ctx.settings.logs else ())),
     )
 
 
