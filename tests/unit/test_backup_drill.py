@@ -17,7 +17,10 @@ from mailwright.backup.snapshots import BackupError
 from mailwright.backup.spares import HostSpare, wipe
 from mailwright.backup.standin import stand_in
 from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Unit
-from tests.unit.backup_world import KEYS, MAIL, NOW, World
+from mailwright.model.role import Role, Settings
+from mailwright.model.secrets import GivenSecrets
+from mailwright.model.site import Site
+from tests.unit.backup_world import KEYS, MAIL, NOW, ROLES, World
 
 BEFORE = NOW.timestamp() - 86_400
 FILE = Entry(f"{KEYS}/a|b`c", "file", "opendkim", "opendkim", "0600", 1024, "digest", {}, BEFORE, BEFORE)
@@ -151,6 +154,60 @@ def test_an_interrupt_gives_the_spare_back_and_is_passed_on(desk):
 def test_a_class_without_a_snapshot_fails_it(desk):
     desk.world.snapshots["out1"] = [s for s in desk.world.snapshots["out1"] if s["class"] == "long"]
     assert desk.hold().faults == [f"compare with out1: {MAIL}: there is no snapshot of the class short"]
+
+
+# --- mail, which is dumped
+
+MAILDIRS = BackupPath("/srv/mail", "mail", dump="cp", restore="mv", at="/srv/mail/.backup")
+SPOOL = BackupPath(QUEUE, "queue", "short", dump="cp", restore="mv", at=f"{QUEUE}/.backup")
+LETTER = Entry("/srv/mail/ann/new/17.mx1", "file", "vmail", "vmail", "0600", 9, "digest", {}, BEFORE, BEFORE)
+
+
+@pytest.fixture
+def post(desk, monkeypatch):
+    """A desk whose out1 has mail and a queue: messages by their ids at out1, then at the spare."""
+    queues = [{"4bA": BEFORE}, {"4bA": BEFORE}]
+    role = Role("signer", Settings, apply=lambda _: None, needs=lambda _: Needs(backups=(MAILDIRS, SPOOL)))
+    desk.world.site = Site(desk.world.site.fleet, (role, *ROLES[1:]), GivenSecrets({}))
+    desk.there = {LETTER.path: LETTER}
+    desk.brought_back = dict(desk.there)
+    answers = iter(queues)
+    mta = SimpleNamespace(arrivals=lambda: next(answers))
+    monkeypatch.setattr(drill_module, "Mta", SimpleNamespace(of=lambda *_: mta))
+    return SimpleNamespace(desk=desk, queues=queues)
+
+
+def test_mail_that_is_back_passes(post):
+    report = post.desk.hold()
+    assert report.passed, report.faults
+    assert [each.path for each in report.compared] == ["/srv/mail", QUEUE, f"{QUEUE} (messages)"]
+
+
+def test_a_message_that_did_not_come_back_fails_it(post):
+    post.queues[1].clear()
+    assert post.desk.hold().faults == ["message 4bA: missing"]
+
+
+def test_a_letter_that_did_not_come_back_fails_it(post):
+    post.desk.brought_back.clear()
+    assert post.desk.hold().faults == [f"{LETTER.path}: missing"]
+
+
+def test_a_file_of_the_queue_that_came_back_otherwise_fails_it(post):
+    post.desk.world.differences = [
+        {"path": f"{QUEUE}/hold/4bA", "what": "mode", "expected": "0700", "found": "0755", "newer": False}
+    ]
+    assert post.desk.hold().faults == [f"{QUEUE}/hold/4bA: other mode: 0755, and 0700 on the original"]
+
+
+def test_what_has_a_dump_in_words_of_its_own_is_compared_by_its_dumps(post):
+    post.desk.there = {
+        f"{MAILDIRS.path}/base/1": Entry(**{**LETTER.__dict__, "path": f"{MAILDIRS.path}/base/1"})
+    }
+    post.desk.brought_back = {
+        "/var/lib/mailwright/restore/abcd/srv/mail/.backup/all.sql": LETTER,
+    }
+    assert post.desk.hold().faults == []
 
 
 # --- the report
