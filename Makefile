@@ -56,7 +56,7 @@ format: setup ## let ruff format and mend what it can
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=fleet, pool, dns)
+bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=fleet, pool, backup, dns)
 	@$(ROOT) python -m bench $(ONLY)
 
 soak: setup daemons ## the rounds that are too long for every day

@@ -1,7 +1,7 @@
 """`make bench [ONLY=dns]`: measure, and write docs/benchmarks.md.
 
-A deploy, signing and a pool are measured on fleets that are booted and taken down again; DNS on loopback.
-Sections that are not measured are left as they are on the page.
+A deploy, signing, a pool and backups are measured on fleets that are booted and taken down again; DNS on
+loopback. Sections that are not measured are left as they are on the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import roles
-from bench import converge, dns, pool, signing
+from bench import backup, converge, dns, pool, signing
 from bench.dnszones import ZONES
 from bench.tables import table
 from mailwright.growth.fleetfile import NewMachine, with_machine
@@ -46,7 +46,8 @@ CONVERGING = "A deploy with nothing to change"
 SIGNING = "Signing"
 PLANNING = "Planning DNS"
 GROWING = "A pool of sending hosts"
-ORDER = (CONVERGING, SIGNING, GROWING, PLANNING)
+BACKING_UP = "Backup and restore"
+ORDER = (CONVERGING, SIGNING, GROWING, BACKING_UP, PLANNING)
 
 CONVERGING_TEXT = """\
 All machines, the same packages, accounts, files and units. Ansible is given less to do: no live kernel
@@ -84,6 +85,24 @@ processor; the ratios are worth reading.
 {held}
 """
 
+BACKING_UP_TEXT = """\
+{mib} MiB that no compression makes smaller, half of it in files of 1 MiB and half in files of 16 KiB: from a
+machine to the store of its fleet and back. rsync and tar go over SSH between the same two machines, and have
+less to do: they do not encrypt what lies there, keep no history, and do not wait for the disk. Ours is the
+unit that the timer starts, at its low priority, to restic's REST server over HTTPS. A rate is what is looked
+after in a second, also where little of it had to be sent.
+
+{parts}
+
+### What a machine takes meanwhile
+
+Messages of {size} octets on 587, {connections} connections at a time, signed twice and queued, while new
+content is copied to the store without a pause. Generator, machine and store share the processors, so that
+the store's work is taken from the mail, too.
+
+{mail}
+"""
+
 PLANNING_TEXT = """\
 {zones:,} zones of 8 records each that are as they should be, at a fake of Cloudflare's API and at moto's
 server for Route 53, both in Python on the same processors. Our records are made in memory, octoDNS reads its
@@ -97,7 +116,9 @@ memory and calls are the most of any run.
 def main() -> None:
     """Run what is chosen and write its part of the page."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    options.add_argument("only", nargs="?", choices=("fleet", "pool", "dns"), help="this part alone")
+    options.add_argument(
+        "only", nargs="?", choices=("fleet", "pool", "backup", "dns"), help="this part alone"
+    )
     options.add_argument("--rounds", type=int, default=5, help="counted runs of each tool")
     options.add_argument("--keep", action="store_true", help="leave the lab running")
     chosen = options.parse_args()
@@ -108,6 +129,8 @@ def main() -> None:
             sections |= _fleet(Path(folder), chosen.rounds, load, keep=chosen.keep)
         if chosen.only in (None, "pool"):
             sections[GROWING] = _growing(Path(folder), chosen.rounds, load, keep=chosen.keep)
+        if chosen.only in (None, "backup"):
+            sections[BACKING_UP] = _backing_up(Path(folder), chosen.rounds, load, keep=chosen.keep)
         if chosen.only in (None, "dns"):
             told = dns.tables(dns.measure(Path(folder), chosen.rounds))
             text = PLANNING_TEXT.format(zones=ZONES, table=told)
@@ -166,6 +189,31 @@ def _growing(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
         share=pool.SHARE,
         unlimited=told[pool.UNLIMITED],
         held=told[pool.HELD],
+    )
+    return _under(text, rounds, load, [lab.plan.fleet.machine(name) for name in names])
+
+
+def _backing_up(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
+    """A machine that sends, and the store; the others are left bare."""
+    fleet = write_fleet(ROOT / "inventory" / "lab.yaml", NETWORKS, folder)
+    backup.edit(fleet)
+    lab = Lab.open(fleet)
+    names = (backup.MACHINE, backup.STORE)
+    try:
+        _provision(lab, fleet, names)
+        backup.prepare(lab)
+        rates = backup.measure(lab, rounds)
+        taken = backup.mail(lab, rounds)
+    finally:
+        if not keep:
+            lab.destroy()
+    told = [f"### {part}\n\n" + "\n".join(table("tool", backup.RATE, runs)) for part, runs in rates.items()]
+    text = BACKING_UP_TEXT.format(
+        mib=backup.MIB,
+        parts="\n\n".join(told),
+        size=signing.SIZE,
+        connections=signing.CONNECTIONS,
+        mail="\n".join(table("meanwhile", backup.MAIL, taken)),
     )
     return _under(text, rounds, load, [lab.plan.fleet.machine(name) for name in names])
 

@@ -11,13 +11,16 @@ import os
 import smtplib
 import ssl
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 
 from bench.tables import Column
 from mailwright.lab.host import LabHost
 from mailwright.lab.lab import Lab
 from mailwright.model.secrets_store import open_secrets
 
+MACHINE = "out1"
 CONNECTIONS = 8
 MESSAGES = 100
 """On each connection."""
@@ -26,39 +29,53 @@ SIZE = 8192
 RATE = Column("median", lambda rate: f"{rate:.0f}/s", "rate against signing", digits=2)
 SERVICES = ("submission", "submissions")
 
+Job = tuple[str, str, str, str]
+"""Address, login, password and envelope sender."""
+
 
 def measure(lab: Lab, rounds: int) -> dict[str, list[float]]:
     """Messages a second of each way, in turn; the first round of each is not counted."""
-    host = lab.host("out1")
-    sender = lab.plan.fleet.senders[0]
-    password = open_secrets(lab.plan.fleet, lab.plan.file).get(f"submission/{sender.login}")
-    address = f"bench{sender.addresses[0]}"
-    job = (host.host.address, sender.login, password, address)
+    host = lab.host(MACHINE)
     rates: dict[str, list[float]] = {"signed with RSA-2048 and Ed25519": [], "not signed": []}
-    _must(host, "postconf -e defer_transports=smtp && postfix reload")
-    try:
+    with kept(host):
         for number in range(rounds + 1):
             for name, runs in rates.items():
                 _milters(host, on=name.startswith("signed"))
-                rate = _rate(job)
+                taken = rate(job(lab))
                 _must(host, "postsuper -d ALL")
                 if number:
-                    runs.append(rate)
-                    print(f"  round {number}: {name}: {rate:.0f} messages/s", flush=True)
-    finally:
-        _milters(host, on=True)
-        _must(host, "postconf -X defer_transports && postfix reload")
+                    runs.append(taken)
+                    print(f"  round {number}: {name}: {taken:.0f} messages/s", flush=True)
     return rates
 
 
-def _rate(job: tuple[str, str, str, str]) -> float:
+def job(lab: Lab) -> Job:
+    """Who submits to the machine: its address, a login with its password, and the envelope sender."""
+    sender = lab.plan.fleet.senders[0]
+    password = open_secrets(lab.plan.fleet, lab.plan.file).get(f"submission/{sender.login}")
+    return lab.host(MACHINE).host.address, sender.login, password, f"bench{sender.addresses[0]}"
+
+
+@contextmanager
+def kept(host: LabHost) -> Iterator[None]:
+    """Let a host keep what it takes: nothing is delivered meanwhile."""
+    _must(host, "postconf -e defer_transports=smtp && postfix reload")
+    try:
+        yield
+    finally:
+        _milters(host, on=True)
+        _must(host, "postconf -X defer_transports && postfix reload")
+
+
+def rate(job: Job) -> float:
+    """Messages a second that a host takes."""
     with ProcessPoolExecutor(max_workers=CONNECTIONS) as pool:
         began = time.monotonic()
         sent = sum(pool.map(_submit, [job] * CONNECTIONS))
         return sent / (time.monotonic() - began)
 
 
-def _submit(job: tuple[str, str, str, str]) -> int:
+def _submit(job: Job) -> int:
     host, login, password, address = job
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # self-signed in the lab
