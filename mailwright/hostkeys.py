@@ -124,6 +124,16 @@ def own_file() -> Path:
     return Path.home() / ".ssh" / "known_hosts"
 
 
+def advice(machines: Iterable[Machine]) -> str | None:
+    """What to say to the operator of machines whose keys nobody but him has pinned."""
+    if all(machine.ssh.known_hosts for machine in machines):
+        return None
+    return (
+        f"host keys are looked up in {display(own_file())}; `mailwright hostkeys pin INVENTORY` pins them "
+        "beside the fleet file, for everybody who has that"
+    )
+
+
 def trouble(machine: Machine) -> HostKeyError | None:
     """Why the host key that a machine shows is refused, in one sentence; `None`: that is not why.
 

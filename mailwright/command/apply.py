@@ -17,6 +17,7 @@ from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.leaving import Cut, Force, Wait, terms
 from mailwright.command.plan import WithDns, shim_of, show
 from mailwright.command.rolling import Deploy
+from mailwright.hostkeys import advice
 from mailwright.model.errors import MailwrightError
 from mailwright.model.load import fleet_file
 from mailwright.model.select import select
@@ -68,6 +69,8 @@ def apply(
     zones = plan_site(site) if dns and site.fleet.providers else None
     around = Around(site, inventory, zones)
     note(f"asking {', '.join(names)}")
+    if told := advice(site.fleet.machines):
+        note(told)
     with ExitStack() as until_done:
         run = until_done.enter_context(Run(repository(inventory), shim_of(inventory), names, dry=rolling))
         plans = read_plan(run.events(), names)

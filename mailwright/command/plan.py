@@ -16,6 +16,7 @@ from mailwright.command.hosts import MachinePlan, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.dkim.outlook import pending
 from mailwright.dkim.world import longest_queue
+from mailwright.hostkeys import advice
 from mailwright.model.errors import MailwrightError
 from mailwright.model.select import select
 from mailwright.publish import Plans, plan_site
@@ -46,6 +47,8 @@ def plan(
     zones = plan_site(site) if dns and site.fleet.providers else None
     if not as_json:
         note(f"asking {', '.join(names)}")
+        if told := advice(site.fleet.machines):
+            note(told)
     with Run(repository(inventory), shim_of(inventory), names, dry=True) as run:
         machines = read_plan(run.events(), names)
     keys = list(pending(site.fleet, site.keyring, longest_queue(site)))

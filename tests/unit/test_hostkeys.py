@@ -48,6 +48,7 @@ def machines(fleet_file, sshd):
 
 def test_a_fleet_without_the_file_and_the_setting_is_left_to_the_operators_own_known_hosts(machines):
     assert [machine.ssh.known_hosts for machine in machines()] == [None, None]
+    assert "mailwright hostkeys pin INVENTORY" in hostkeys.advice(machines())
 
 
 def test_the_file_beside_the_fleet_file_is_used_as_soon_as_it_is_there(machines, fleet_file):
@@ -55,6 +56,7 @@ def test_the_file_beside_the_fleet_file_is_used_as_soon_as_it_is_there(machines,
     assert file == fleet_file.with_name("prod.known_hosts")
     hostkeys.pin(file, machines()[0], [ONE])
     assert [machine.ssh.known_hosts for machine in machines()] == [str(file)] * 2
+    assert hostkeys.advice(machines()) is None
 
 
 def test_fingerprints_are_those_of_ssh_keygen(tmp_path):
