@@ -54,8 +54,8 @@ class Drill:
     """What the original has."""
     _queued: Mapping[str, int] = field(default_factory=dict)
     """When each message came that the original has in its queue, by its id."""
-    _staged: set[str] = field(default_factory=set)
-    """The names of all files in dumps."""
+    _dumped: Mapping[str, set[str]] = field(default_factory=dict)
+    """The names of the files in the dump of a path, by that path."""
     _copied: tuple[Difference, ...] = ()
     """Where what was restored by its own way is not as the snapshot has it."""
 
@@ -101,9 +101,16 @@ class Drill:
             else:
                 self.report.ended = datetime.now(UTC)
         finally:
-            with self._step(f"{where} as it was") as found:
-                found.append(self.spare.give_back())
+            try:
+                self._give_back()
+            except KeyboardInterrupt:
+                self._give_back()  # now of all times: once more, from its beginning
+                raise
         return self.report
+
+    def _give_back(self) -> None:
+        with self._step(f"{self.spare.machine.name} as it was") as found:
+            found.append(self.spare.give_back())
 
     @contextmanager
     def _step(self, title: str) -> Iterator[list[str]]:
@@ -146,9 +153,13 @@ class Drill:
         with Restore(self.double, client).staged() as staged:
             self.report.snapshots = staged.snapshots
             if own_way := [path for path in self._paths if path.restore]:
-                tops = [f"{staged.folder}{path.copied}" for path in own_way]
-                self._staged = {
-                    known_as(path) for path, e in manifest(client.run, tops).items() if e.kind == "file"
+                tops = {path.path: f"{staged.folder}{path.copied}/" for path in own_way}
+                files = [
+                    e.path for e in manifest(client.run, list(tops.values())).values() if e.kind == "file"
+                ]
+                self._dumped = {
+                    path: {known_as(file) for file in files if file.startswith(top)}
+                    for path, top in tops.items()
                 }
             client.place(staged.folder)
             if own_way:
@@ -185,7 +196,8 @@ class Drill:
     def _alike(self, path: BackupPath) -> bool:
         """Whether a dump has the files that it is a dump of, and not a database's in words of its own."""
         names = {known_as(p) for p in self._before if p.startswith(f"{path.path}/")}
-        return not self._staged or bool(names & self._staged)
+        dumped = self._dumped[path.path]
+        return not dumped or bool(names & dumped)
 
     def _taken(self, path: BackupPath) -> float:
         for snapshot in self.report.snapshots:

@@ -9,7 +9,7 @@ from functools import partial
 from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -40,6 +40,7 @@ from mailwright.model.site import MachinePlan, Site
 from mailwright.verify.reporter import Reporter
 from mailwright.verify.ssh import runner
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 REPORTS = "drills"
 """The folder of reports, beside the fleet file."""
 
@@ -174,12 +175,21 @@ def _suite(inventory: Path, name: str) -> Suite:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Have a drill that is killed, or whose terminal is closed, end as by Ctrl-C: the spare is given back."""
+    """Have a drill that is killed, or whose terminal is closed, end as by Ctrl-C: the spare is given back.
 
-    def interrupt(number: int, _: object) -> NoReturn:
+    Who is impatient meanwhile does not keep that from being done.
+    """
+    told = False
+
+    def interrupt(number: int, _: object) -> None:
+        nonlocal told
+        if told:
+            note("the spare is being given back; wait for that")
+            return
+        told = True
         raise KeyboardInterrupt(signal.Signals(number).name)
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, interrupt) for number in _INTERRUPTS}
     try:
         yield
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -63,10 +64,10 @@ class Desk:
             raise BackupError(self.deploy_fails)
         return "9 changed"
 
-    def hold(self):
+    def hold(self, spare=None):
         fleet = self.world.site.fleet
         plan = self.world.site.plan(fleet.machine("out1"))
-        spare = Spare(fleet.machine("spare1"), self.log)
+        spare = spare or Spare(fleet.machine("spare1"), self.log)
         return Drill(plan, plan, spare, self.deploy, lambda: self.suite).run()
 
 
@@ -151,6 +152,22 @@ def test_an_interrupt_gives_the_spare_back_and_is_passed_on(desk):
     assert desk.log[-1] == "give back"
 
 
+def test_an_interrupt_while_the_spare_is_given_back_does_not_keep_it_from_that(desk):
+    spare = Spare(desk.world.site.fleet.machine("spare1"), desk.log)
+    once = iter([KeyboardInterrupt])
+
+    def give_back():
+        desk.log.append("give back")
+        for error in once:
+            raise error
+        return "reset"
+
+    spare.give_back = give_back
+    with pytest.raises(KeyboardInterrupt):
+        desk.hold(spare)
+    assert desk.log[-2:] == ["give back", "give back"]
+
+
 def test_a_class_without_a_snapshot_fails_it(desk):
     desk.world.snapshots["out1"] = [s for s in desk.world.snapshots["out1"] if s["class"] == "long"]
     assert desk.hold().faults == [f"compare with out1: {MAIL}: there is no snapshot of the class short"]
@@ -200,13 +217,16 @@ def test_a_file_of_the_queue_that_came_back_otherwise_fails_it(post):
     assert post.desk.hold().faults == [f"{QUEUE}/hold/4bA: other mode: 0755, and 0700 on the original"]
 
 
+def test_maildirs_whose_snapshot_is_empty_are_missed_whatever_the_queue_has(post):
+    queued = f"/var/lib/mailwright/restore/abcd{SPOOL.at}/hold/4bA"
+    post.desk.brought_back = {queued: replace(LETTER, path=queued)}
+    assert post.desk.hold().faults == [f"{LETTER.path}: missing"]
+
+
 def test_what_has_a_dump_in_words_of_its_own_is_compared_by_its_dumps(post):
-    post.desk.there = {
-        f"{MAILDIRS.path}/base/1": Entry(**{**LETTER.__dict__, "path": f"{MAILDIRS.path}/base/1"})
-    }
-    post.desk.brought_back = {
-        "/var/lib/mailwright/restore/abcd/srv/mail/.backup/all.sql": LETTER,
-    }
+    table, dump = f"{MAILDIRS.path}/base/1", f"/var/lib/mailwright/restore/abcd{MAILDIRS.at}/all.sql"
+    post.desk.there = {table: replace(LETTER, path=table)}
+    post.desk.brought_back = {dump: replace(LETTER, path=dump)}
     assert post.desk.hold().faults == []
 
 
@@ -214,7 +234,7 @@ def test_what_has_a_dump_in_words_of_its_own_is_compared_by_its_dumps(post):
 
 
 def test_the_report_says_what_was_compared_and_nothing_of_contents(desk, tmp_path):
-    desk.brought_back[FILE.path] = Entry(**{**FILE.__dict__, "content": "other", "mode": "0644"})
+    desk.brought_back[FILE.path] = replace(FILE, content="other", mode="0644")
     report = desk.hold()
     page = report.write(tmp_path / "drills")
     text = page.read_text()
