@@ -25,6 +25,8 @@ def show(plans: Sequence[Pending]) -> None:
             gone = " ".join(f"--remove {name}" for name in pending.removed)
             why = f"would take {', '.join(pending.removed)} away ({gone})" if gone else "apt cannot say why"
             say(f"  kept back: {', '.join(pending.kept_back)}: {why}", "yellow")
+        elif pending.removed:
+            say(f"  removed: {', '.join(pending.removed)}", "red")
         if pending.owed.restarts:
             say(f"  run on libraries of before: {', '.join(pending.owed.restarts)}", "yellow")
 

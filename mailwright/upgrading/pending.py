@@ -99,7 +99,7 @@ class Pending:
     kept_back: tuple[str, ...] = ()
     """Packages whose new versions would need the removal of others."""
     removed: tuple[str, ...] = ()
-    """What would be removed to get those."""
+    """What would be removed to get those; where none is kept back, what is removed."""
     download: int = 0
     """Octets to fetch."""
     interrupted: bool = False
@@ -149,12 +149,14 @@ def read(name: str, answers: Mapping[str, Result], removable: Sequence[str] = ()
     updates = _marked(_updates(said["upgrade"]), _updates(said["security"]))
     held = frozenset(said["held"].split())
     rest = [u for u in _updates(said["everything"]) if u.name not in {each.name for each in updates}]
+    kept_back = tuple(update.name for update in rest if update.name not in held and update.old)
     found = Pending(
         name,
         updates,
         held=tuple(update for update in rest if update.name in held),
-        kept_back=tuple(update.name for update in rest if update.name not in held and update.old),
-        removed=tuple(_REMV.findall(said["everything"])),
+        kept_back=kept_back,
+        # What letting go of the held ones would remove is nobody's wish.
+        removed=tuple(_REMV.findall(said["everything" if kept_back else "upgrade"])),
         download=sum(_numbers("get", said["sizes"])),
         interrupted=interrupted,
         owed=owed(said["reboot"], said["stale"]),

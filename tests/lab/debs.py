@@ -9,7 +9,7 @@ SOURCE = "/srv/updates"
 _LIST = "/etc/apt/sources.list.d/updates.list"
 _AWAY = "/etc/apt/sources.off"
 _UNPLUG = (
-    f"mkdir -p {_AWAY} && for f in /etc/apt/sources.list /etc/apt/sources.list.d/*; do"
+    f"[ -d {_AWAY} ] && exit 0; mkdir -p {_AWAY} && for f in /etc/apt/sources.list /etc/apt/sources.list.d/*; do"
     f' [ ! -f "$f" ] || mv "$f" {_AWAY}/; done'
 )
 _PLUG = (
@@ -68,7 +68,8 @@ class Archive:
 
     def publish(self, folder, *debs):
         """Have these packages and no others; the host learns of them when it fetches its lists."""
-        self.host.run(f"{_UNPLUG} && rm -rf {SOURCE}").require()
+        self.host.run(_UNPLUG).require()
+        self.host.run(["rm", "-rf", SOURCE]).require()
         lines = []
         for kind, label in (("plain", "Lab"), ("security", "Debian-Security")):
             place = f"{SOURCE}/{kind}"

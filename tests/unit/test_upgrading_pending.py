@@ -56,10 +56,11 @@ def test_a_machine_without_a_security_archive_has_updates_all_the_same():
 
 
 def test_what_is_held_is_named_and_stays():
-    found = read("out1", answers(BASH, everything=BASH + POSTFIX, held="postfix\n"))
+    full = BASH + "Remv exim4-base [4.96-15]\n" + POSTFIX
+    found = read("out1", answers(BASH, everything=full, held="postfix\n"))
     assert [u.name for u in found.updates] == ["bash"]
     assert [(u.name, u.new) for u in found.held] == [("postfix", "3.7.11-0")]
-    assert found.kept_back == ()
+    assert (found.kept_back, found.removed) == ((), ())
 
 
 def test_what_needs_a_removal_is_kept_back_until_that_is_named():
@@ -170,7 +171,7 @@ def test_a_change_that_was_killed_is_gone_on_with():
         ({"origins": "Debian bookworm x\nOther stable y.example\n"}, "not Debian's own: Other stable"),
         ({"origins": "Debian bookworm x\nDebian sid y.example\n"}, "not Debian's own: Debian sid"),
         (
-            {"everything": POSTFIX + "Remv dovecot-core [1:2.3.19]\n"},
+            {"upgrade": POSTFIX + "Remv dovecot-core [1:2.3.19]\n"},
             "Debian 13 would take dovecot-core away, which the machine needs",
         ),
     ],
