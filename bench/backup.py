@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
@@ -17,6 +17,7 @@ from threading import Event, Thread
 from ruamel.yaml import YAML
 
 from bench import signing
+from bench.signing import must
 from bench.tables import Column
 from mailwright.lab.host import LabHost
 from mailwright.lab.lab import Lab
@@ -54,6 +55,9 @@ for name, (number, size) in {{"large": {LARGE}, "small": {SMALL}}}.items():
                 file.seek(at)
                 file.write(os.urandom(16))
 """
+
+_PATIENCE = 600
+"""Seconds that a copy may take."""
 
 Contender = tuple[Callable[[], None], Callable[[], None]]
 """What is made ready, and what is timed."""
@@ -110,7 +114,7 @@ def _parts(machine: LabHost, store: LabHost) -> Mapping[str, Mapping[str, Conten
     at = store.host.address
 
     def told(host: LabHost, command: str) -> Callable[[], None]:
-        return lambda: must(host, command)
+        return lambda: must(host, command, timeout=_PATIENCE)
 
     def nothing() -> None:
         return
@@ -165,7 +169,7 @@ def _again_and_again(host: LabHost, command: str) -> Iterator[None]:
     def work() -> None:
         while not over.is_set():
             must(host, "python3 -", _MARK)
-            must(host, command)
+            must(host, command, timeout=_PATIENCE)
 
     thread = Thread(target=work)
     if command:
@@ -176,14 +180,3 @@ def _again_and_again(host: LabHost, command: str) -> Iterator[None]:
         over.set()
         if command:
             thread.join()
-
-
-def must(host: LabHost, command: str | Sequence[str], stdin: str | bytes | None = None) -> None:
-    """Run a command on a host.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    done = host.run(command, stdin, timeout=600)
-    if not done.ok:
-        raise RuntimeError(f"{host.name}: {command}: {done.stderr}")

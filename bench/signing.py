@@ -42,7 +42,7 @@ def measure(lab: Lab, rounds: int) -> dict[str, list[float]]:
             for name, runs in rates.items():
                 _milters(host, on=name.startswith("signed"))
                 taken = rate(job(lab))
-                _must(host, "postsuper -d ALL")
+                must(host, "postsuper -d ALL")
                 if number:
                     runs.append(taken)
                     print(f"  round {number}: {name}: {taken:.0f} messages/s", flush=True)
@@ -59,12 +59,12 @@ def job(lab: Lab) -> Job:
 @contextmanager
 def kept(host: LabHost) -> Iterator[None]:
     """Let a host keep what it takes: nothing is delivered meanwhile."""
-    _must(host, "postconf -e defer_transports=smtp && postfix reload")
+    must(host, "postconf -e defer_transports=smtp && postfix reload")
     try:
         yield
     finally:
         _milters(host, on=True)
-        _must(host, "postconf -X defer_transports && postfix reload")
+        must(host, "postconf -X defer_transports && postfix reload")
 
 
 def rate(job: Job) -> float:
@@ -93,10 +93,15 @@ def _submit(job: Job) -> int:
 def _milters(host: LabHost, *, on: bool) -> None:
     value = "$submission_milter_maps" if on else ""
     changes = " ".join(f"'{service}/inet/smtpd_milter_maps={value}'" for service in SERVICES)
-    _must(host, f"postconf -P {changes} && postfix reload")
+    must(host, f"postconf -P {changes} && postfix reload")
 
 
-def _must(host: LabHost, command: str) -> None:
-    done = host.run(command)
+def must(host: LabHost, command: str, stdin: str | bytes | None = None, timeout: float = 120) -> None:
+    """Run a command on a host.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    done = host.run(command, stdin, timeout)
     if not done.ok:
         raise RuntimeError(f"{host.name}: {command}: {done.stderr}")
