@@ -46,7 +46,7 @@ _LOGS = BackupPath(
     # Links, because journald deletes old files; a line that is being written is lost (journalctl --verify).
     dump=f"journalctl --sync; cp -al {_JOURNAL}/[!.]* {_JOURNAL_COPY}/",
     # Never over a file that journald writes to.
-    restore=f"cp -an {_JOURNAL_COPY}/. {_JOURNAL}/",
+    restore=f"cp -an {_JOURNAL_COPY}/* {_JOURNAL}/",
     at=_JOURNAL_COPY,
 )
 _CREDENTIALS = ("repository", "password", "ssh", "known_hosts", "s3", "ca.pem")
