@@ -31,6 +31,9 @@ def site():
     """The lab's senders, as a fleet without balancers."""
     data = copy.deepcopy(LAB)
     data["machines"] = [m for m in data["machines"] if "sending" in m.get("labels", ())]
+    for machine in data["machines"]:
+        machine["roles"].pop("backup", None)  # the store is not among them
+    del data["backup"]
     data["pools"] = [{"name": "outgoing", "service": SERVICE, "members": ["sending"]}]
     del data["acme"]["ca"]  # the running lab's authority: a file that only a lab makes
     domain = {"name": "brightpost.example", "clients": data["domains"][0]["clients"]}
