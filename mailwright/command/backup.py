@@ -25,10 +25,6 @@ app = commands(
     "Machines with the role `backup` make backups by themselves, and the fleet file's section `backup` says "
     "where they go."
 )
-app.command()(verify)
-app.command()(restore)
-app.command()(drill)
-
 UNKNOWN = 3
 """Exit status where the keeper does not answer."""
 _AT_ONCE = 4
@@ -128,3 +124,7 @@ def run(
             failed += 1
             problem(f"{answer.machine:{width}}  failed  {answer.problem}")
     return 1 if failed else 0
+
+
+for _more in (verify, restore, drill):
+    app.command()(_more)

@@ -21,6 +21,9 @@ from mailwright.model.fleet import Machine
 from mailwright.model.load import fleet_file
 from mailwright.model.site import Site
 
+At = Annotated[
+    str | None, typer.Option("--at", metavar="TIME", help="As it was then, in UTC: 2026-11-20T14:00.")
+]
 _STYLES = {"+": "green", "~": "yellow"}
 
 
@@ -28,10 +31,7 @@ def restore(
     inventory: Inventory,
     name: MachineName,
     *,
-    at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="TIME", help="As it was then, in UTC: 2026-11-20T14:00."),
-    ] = None,
+    at: At = None,
     path: Annotated[
         list[str] | None, typer.Option("--path", metavar="PATH", help="This only; repeatable.")
     ] = None,

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated
-
-import typer
 
 from mailwright.backup.programs import Client
 from mailwright.backup.restoring import Restore
 from mailwright.backup.snapshots import stamp
-from mailwright.command.backup_restore import when
+from mailwright.command.backup_restore import At, when
 from mailwright.command.console import commands
 from mailwright.command.growing import AtOnce, Growing
 from mailwright.command.guide import MachineName, Operator, Step, Steps, Yes, follow, read_text
@@ -33,10 +30,7 @@ def rebuild(
     inventory: Inventory,
     machine: MachineName,
     *,
-    at: Annotated[
-        str | None,
-        typer.Option("--at", metavar="TIME", help="As it was then, in UTC: 2026-11-20T14:00."),
-    ] = None,
+    at: At = None,
     fingerprint: Fingerprint = None,
     at_once: AtOnce = False,
     yes: Yes = False,
