@@ -18,6 +18,7 @@ from mailwright.command.guide import Operator, Step, follow, replace_text
 from mailwright.command.remove import Leaving, QueueFate
 from mailwright.dnsplan import Plans
 from mailwright.growth import sight
+from mailwright.hostkeys import HostKey, pin, pinned
 from mailwright.model.errors import MailwrightError
 from mailwright.model.load import load_fleet
 from mailwright.queue import QueueError
@@ -66,6 +67,50 @@ def test_a_guide_that_only_prints_does_nothing(capsys):
 def test_names_come_before_the_machine_and_clients_after_its_suite(inventory):
     titles = [step.title.split()[0] for step in Joining(growing(inventory, "out3")).steps()]
     assert titles == ["the", "out3", "publish", "the", "provision", "verify", "let", "its", "a", "verify"]
+
+
+@pytest.fixture
+def host_key(monkeypatch):
+    """What every machine shows; nobody is connected to."""
+    key = HostKey("ssh-ed25519", "AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f")
+    monkeypatch.setattr("mailwright.command.hostkeys.scan", lambda _machine: key)
+    monkeypatch.setattr(Growing, "see", lambda _self: "it answers")
+    return key
+
+
+def test_a_fleet_that_pins_host_keys_pins_that_of_a_new_machine_first(inventory, host_key, monkeypatch):
+    pins = inventory.with_suffix(".known_hosts")
+    pins.touch()
+    joining = Joining(growing(inventory, "out2"), fingerprint=host_key.fingerprint)
+    assert joining.see() == "it answers"
+    out2 = load_fleet(inventory).machine("out2")
+    assert pinned(out2, pins) == (host_key,)
+    monkeypatch.setattr("mailwright.command.hostkeys.scan", None)  # what is pinned is not asked for
+    assert joining.see() == "it answers"
+
+
+def test_a_new_machine_with_another_host_key_than_its_console_shows_is_not_spoken_to(inventory, host_key):
+    pins = inventory.with_suffix(".known_hosts")
+    pins.touch()
+    with pytest.raises(MailwrightError, match=host_key.fingerprint):
+        Joining(growing(inventory, "out2"), fingerprint="SHA256:" + 43 * "A").see()
+    assert pins.read_text() == ""
+
+
+def test_a_fleet_that_pins_no_host_keys_gets_no_file_by_an_addition(inventory, host_key):
+    del host_key
+    Joining(growing(inventory, "out2")).see()
+    assert not inventory.with_suffix(".known_hosts").exists()
+
+
+def test_a_machine_that_leaves_takes_its_host_key_along(inventory, host_key):
+    pins = inventory.with_suffix(".known_hosts")
+    fleet = load_fleet(inventory)
+    for name in ("out1", "out2"):
+        pin(pins, fleet.machine(name), [host_key])
+    Leaving(growing(inventory, "out2")).take_out()
+    assert pinned(fleet.machine("out2"), pins) == ()
+    assert pinned(fleet.machine("out1"), pins) == (host_key,)
 
 
 def test_a_machine_leaves_its_clients_first_and_its_names_last(inventory, capsys):
