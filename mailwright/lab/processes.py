@@ -24,8 +24,14 @@ SYSTEMD = Path("/run/systemd/system")
 _HIERARCHIES = (Path("/sys/fs/cgroup/systemd"), Path("/sys/fs/cgroup/unified"), Path("/sys/fs/cgroup"))
 
 
+AGAIN = 133
+"""The exit status of systemd-nspawn when its container wants to boot anew (systemd-nspawn@.service)."""
+
+
 def spawn(unit: str, argv: Sequence[str], log: Path) -> None:
     """Start `argv` in the background, in a control group of its own, with its output in `log`.
+
+    It is started again when it ends with the status `AGAIN`.
 
     Under systemd it becomes the transient unit `unit`: a session that ends does not take it along,
     and `Delegate=` gives a container's systemd a control group that is its own to manage.
@@ -36,6 +42,8 @@ def spawn(unit: str, argv: Sequence[str], log: Path) -> None:
                 *("systemd-run", "--quiet", "--collect", f"--unit={unit}", "--slice=machine.slice"),
                 *("--property=Delegate=yes", "--property=KillMode=mixed", "--property=OOMPolicy=continue"),
                 *(f"--property=StandardOutput=append:{log}", f"--property=StandardError=append:{log}"),
+                # As Debian's own systemd-nspawn@.service has it.
+                *(f"--property=RestartForceExitStatus={AGAIN}", f"--property=SuccessExitStatus={AGAIN}"),
                 *argv,
             ]
         )
@@ -52,7 +60,10 @@ def spawn(unit: str, argv: Sequence[str], log: Path) -> None:
 
 
 # Move into the control groups first, so that not one child is born outside of them.
-_ENTER = 'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1/cgroup.procs"; shift; n=$((n-1)); done; exec "$@"'
+_ENTER = (
+    'n=$1; shift; while [ "$n" -gt 0 ]; do echo 0 >"$1/cgroup.procs"; shift; n=$((n-1)); done; '
+    f'while "$@"; [ $? = {AGAIN} ]; do :; done'
+)
 
 
 def control_groups(unit: str) -> list[Path]:
