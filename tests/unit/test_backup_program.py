@@ -234,6 +234,13 @@ def test_a_run_that_is_told_to_end_says_so(desk):
     assert desk.json("status")["long"]["error"] == "the run was stopped"
 
 
+def test_what_a_killed_run_left_of_a_copy_is_cleared_away(desk):
+    (desk.live / ".copy").mkdir()
+    (desk.live / ".copy" / "half").write_text("x")
+    assert desk.run("settle").returncode == 0
+    assert not (desk.live / ".copy").exists()
+
+
 def test_no_progress_is_given_up_with_the_last_word(desk):
     desk.does("backup|hang|Save() returned error, retrying: no route to host")
     done = desk.run("run", "long", "--patience", "1")

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from mailwright_backup import comparing, memory, placing, running, staging
+from mailwright_backup import comparing, dumping, memory, placing, running, staging
 from mailwright_backup.restic import RefusedError, Restic
 from mailwright_backup.wanted import BackupError, Wanted, read
 
@@ -107,6 +107,7 @@ def _settle(wanted: Wanted, _: argparse.Namespace) -> int:
     with memory.alone(wanted):
         known = memory.Memory(wanted)
         known.settle()
+        dumping.clear_all(wanted)
         for retention in wanted.classes:
             if error := known.of(retention).error:
                 print(f"{retention}: {error}")

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mailwright_backup.restic import run_shell
-from mailwright_backup.wanted import BackupError, Source
+from mailwright_backup.wanted import BackupError, Source, Wanted
 
 
 @contextmanager
@@ -40,6 +40,17 @@ def clear(source: Source) -> None:
         return
     except OSError as error:
         raise BackupError(f"{source.at}: {error.strerror or error}") from None
+
+
+def clear_all(wanted: Wanted) -> None:
+    """Remove every copy that a killed run left behind.
+
+    Raises:
+        BackupError: as `clear`.
+    """
+    for source in wanted.sources:
+        if source.dump:
+            clear(source)
 
 
 def make_empty(source: Source) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from mailwright_backup import accounts
-from mailwright_backup.dumping import clear, copies
+from mailwright_backup.dumping import clear_all, copies
 from mailwright_backup.memory import Memory, Run
 from mailwright_backup.restic import PARTIAL, Answer, Restic
 from mailwright_backup.wanted import BackupError, Wanted
@@ -33,9 +33,7 @@ def run(wanted: Wanted, classes: Iterable[str], patience: float | None = None) -
     memory, repository = Memory(wanted), Restic(wanted)
     for retention in memory.settle():
         print(f"{retention}: the last run was cut short", file=sys.stderr)
-    for source in wanted.sources:
-        if source.dump:
-            clear(source)
+    clear_all(wanted)
     faults = [_class(wanted, memory, repository, retention) for retention in chosen]
     return 1 if any(faults) else 0
 
