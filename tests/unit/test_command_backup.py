@@ -9,6 +9,7 @@ import pytest
 
 from mailwright.backup import programs, restoring
 from mailwright.command import backup, backup_restore, backup_verify, main
+from mailwright.model.needs import BackupPath
 from tests.unit.backup_world import KEYS, MAIL, NOW, World, snapshot
 
 STAGE = "/var/lib/mailwright/restore/abcd"
@@ -217,6 +218,17 @@ def test_a_restore_stages_shows_and_puts_in_place(world, capsys):
         f"out1 place {STAGE}",
     ]
     assert world.log[-1] == f"out1 sh rm -rf -- {STAGE}"
+
+
+def test_what_is_restored_by_a_way_of_its_own_may_stay():
+    mail = BackupPath(MAIL, "mail", dump="cp", restore="mv", at=f"{MAIL}/.backup")
+    found = [
+        programs.Difference(f"{MAIL}/ann/1", "mode", "0600", "0644"),
+        programs.Difference(MAIL, "missing"),
+    ]
+    signs = [change.sign for change in restoring.changes(found, [mail])]
+    assert signs == ["+", "?"]
+    assert [change.sign for change in restoring.changes(found)] == ["+", "~"]
 
 
 def test_nothing_is_put_in_place_without_a_yes(world, monkeypatch):
