@@ -135,7 +135,7 @@ class Vault:
             tried = ", ".join(f"{one.where} ({one.recipient})" for one in found)
             raise SecretError(
                 f"{name}: not encrypted for {tried}: somebody who can open it adds you with "
-                "`mailwright secrets init INVENTORY --recipient age1...`"
+                "`mailwright secrets rekey INVENTORY --add age1...`"
             ) from None
         except (ValueError, RecursionError):
             raise _damaged(name) from None

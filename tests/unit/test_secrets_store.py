@@ -152,7 +152,7 @@ def test_a_foreign_identity_is_told_whom_to_ask(vault: Vault):
     with pytest.raises(SecretError) as caught:
         vault.read()
     assert str(stranger.to_public()) in str(caught.value)
-    assert "mailwright secrets init INVENTORY --recipient" in str(caught.value)
+    assert "mailwright secrets rekey INVENTORY --add" in str(caught.value)
     assert str(stranger) not in str(caught.value)
 
 
