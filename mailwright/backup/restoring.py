@@ -30,8 +30,8 @@ class Change:
 
     path: str
     sign: str
-    """`+` it would be there, `~` it would be other than it is, ` ` it would stay as it is, `?` the way by which
-    its path is restored decides."""
+    """`+` it would be there, `~` it would be other than it is, ` ` it would stay as it is; `?`: the way by
+    which its path is restored decides."""
     what: str
     """In words; of contents only that they differ."""
 
