@@ -136,18 +136,24 @@ def acme_secrets(plan: LabPlan) -> dict[str, str]:
     return found
 
 
+def backup_key(plan: LabPlan, machine: str | None) -> SshKey:
+    """The key with which a machine, or the keeper, comes to an SFTP account."""
+    return ssh_key(plan.state / "ssh" / "backup" / (machine or "-keeper"))
+
+
 def backup_secrets(plan: LabPlan) -> dict[str, str]:
     """Secrets of every machine, and of the keeper, towards every kind of store.
 
-    Drawn anew with each call, so that whoever has some already keeps those.
+    Those that the lab's world need not know are drawn anew with each call: whoever has some keeps those.
     """
     machines = [machine.name for machine in plan.fleet.machines]
     passwords = [KEEPER_PASSWORD, *(secret(name, kind) for name in machines for kind in ("password", "rest"))]
-    private = [KEEPER_SSH, HOST_KEY, *(secret(name, "ssh") for name in machines)]
+    private = {KEEPER_SSH: None} | {secret(name, "ssh"): name for name in machines}
     s3 = [KEEPER_S3, *((secret(name, "s3-id"), secret(name, "s3-key")) for name in machines)]
     return (
         {name: password() for name in passwords}
-        | {name: new_ssh_key() for name in private}
+        | {name: backup_key(plan, whose).private.decode() for name, whose in private.items()}
+        | {HOST_KEY: new_ssh_key()}
         | {identity: f"lab-{identity.split('/')[-2]}" for identity, _ in s3}
         | {key: password() for _, key in s3}
     )

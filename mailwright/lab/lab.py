@@ -22,6 +22,7 @@ from mailwright.lab.plan import LabPlan
 from mailwright.lab.progress import Progress
 from mailwright.lab.world import WorldHost
 from mailwright.lab.world.ca import certificate_authority
+from mailwright.lab.world.depot import depot
 from mailwright.lab.world.mailbox import mailbox_provider
 from mailwright.lab.world.ns import name_server
 from mailwright.lab.world.outside import outsider
@@ -78,11 +79,12 @@ class Lab:
             "mailbox": mailbox_provider,
             "outside": outsider,
             "ca": certificate_authority,
+            "depot": depot,
         }
         return {name: make(self.plan) for name, make in makers.items()}
 
     def host(self, name: str) -> LabHost:
-        """A host by its name in the fleet file, or `ns`, `mailbox`, `outside`, `ca`.
+        """A host by its name in the fleet file, or `ns`, `mailbox`, `outside`, `ca`, `depot`.
 
         Raises:
             LabError: there is none; the message lists those there are.

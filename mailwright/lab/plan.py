@@ -14,7 +14,7 @@ from mailwright.model.errors import LabError
 from mailwright.model.fleet import Fleet, Lab
 from mailwright.model.providers import Rfc2136
 
-WORLD = {"ns": 53, "mailbox": 25, "outside": 66, "ca": 14}
+WORLD = {"ns": 53, "mailbox": 25, "outside": 66, "ca": 14, "depot": 80}
 """The outside world by host name and last part of its addresses (written alike in IPv4 and IPv6)."""
 
 WORLD_NAMES = {
@@ -22,7 +22,10 @@ WORLD_NAMES = {
     "mailbox": "mx.mailbox.example",
     "outside": "outside.example",
     "ca": "ca.example",
+    "depot": "depot.example",
 }
+_WORLD_RELEASES = {"depot": 13}
+"""Those of the world that are not Debian 12: what they run is not in it."""
 CONTROLLER = 1
 PARENT_ZONE = "example."
 
@@ -111,7 +114,14 @@ class LabPlan:
     def hosts(self) -> tuple[Host, ...]:
         """All hosts, the world's first: the fleet needs it."""
         world = [
-            Host(name, WORLD_NAMES[name], RELEASES[12], self._ipv4(end), self._ipv6(end), world=True)
+            Host(
+                name,
+                WORLD_NAMES[name],
+                RELEASES[_WORLD_RELEASES.get(name, 12)],
+                self._ipv4(end),
+                self._ipv6(end),
+                world=True,
+            )
             for name, end in WORLD.items()
         ]
         fleet = [

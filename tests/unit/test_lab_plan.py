@@ -72,7 +72,7 @@ def test_without_a_provider_at_the_name_server_there_are_no_zones():
 
 
 def test_an_unknown_host_is_answered_with_those_there_are():
-    with pytest.raises(LabError, match="no host mx9; it has ns, mailbox, outside, ca, out1"):
+    with pytest.raises(LabError, match="no host mx9; it has ns, mailbox, outside, ca, depot, out1"):
         _plan().host("mx9")
 
 
