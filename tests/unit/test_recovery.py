@@ -13,6 +13,7 @@ import pytest
 from mailwright import hostkeys
 from mailwright.command.main import run
 from mailwright.hostkeys import HostKey
+from mailwright.model.identities import make_identity
 from mailwright.model.load import load_fleet
 from mailwright.model.secrets_file import Vault
 from mailwright.sshkeys import public_key, ssh_key
@@ -215,6 +216,15 @@ def test_recovering_twice_changes_nothing(bench):
     before = bench.fleet.with_suffix(".secrets.age").read_bytes()
     assert bench.run("recover")[0] == 0
     assert bench.fleet.with_suffix(".secrets.age").read_bytes() == before
+
+
+def test_a_recovery_that_was_killed_is_finished_by_the_next(bench):
+    bench.clone()
+    make_identity(bench.home / ".config/mailwright/identity")  # and no more
+    assert bench.run("list")[0] == 1
+    bench.type(bench.recovery_key)
+    assert bench.run("recover")[0] == 0
+    assert bench.run("list")[0] == 0
 
 
 def test_the_environment_may_hold_the_recovery_key(bench):
