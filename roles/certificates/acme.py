@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from cryptography import x509
 
@@ -29,7 +28,6 @@ from mailwright.model.needs import (
     Package,
     Pair,
     Port,
-    Reach,
     Unit,
 )
 from mailwright.model.providers import Cloudflare, DnsProvider, Rfc2136
@@ -47,7 +45,6 @@ _CREDENTIALS = f"{_PRIVATE}/credentials"
 _AUTHORITY_CA = f"{_PRIVATE}/authority.pem"
 _LIBRARY = "/usr/local/lib/mailwright"
 _UNIT = "mailwright-certificates"
-_HTTPS = 443
 
 Challenge = Literal["dns-01", "http-01"]
 
@@ -60,19 +57,17 @@ def needs(ctx: Context[Any]) -> Needs:
     """
     more: tuple[Package, ...] = ()
     ports: tuple[Port, ...] = ()
-    reaches = [Reach(urlsplit(ctx.fleet.acme.directory).port or _HTTPS, "tcp", "the ACME authority")]
     if ctx.settings.challenge == "dns-01":
-        provider = _provider(ctx)
-        more = (Package(f"python3-certbot-dns-{provider.type}"),)
-        updates = provider.port if isinstance(provider, Rfc2136) else _HTTPS
-        reaches.append(Reach(updates, "tcp", "proofs in the DNS"))
+        kind = _provider(ctx).type
+        more = (Package(f"python3-certbot-dns-{kind}"),)
     else:
         ports = (Port(80, "tcp", "public", "ACME proofs (http-01)", brief=True),)
+    # A machine that is being put together gets back what it had; it would make an account beside that.
+    asks = not ctx.machine.closed
     return Needs(
         packages=(Package("certbot"), *more),
-        units=(Unit(f"{_UNIT}.timer"),),
+        units=(Unit(f"{_UNIT}.timer", enabled=asks, running=asks),),
         ports=ports,
-        reaches=tuple(reaches),
         backups=(BackupPath(HOME, "the ACME account, which CAA records may name"),),
     )
 
@@ -158,7 +153,11 @@ def apply(ctx: Context[Any]) -> None:
     A first deploy then goes on with a self-signed pair, and `finish` says so at its end.
     """
     op.files(ctx)
-    if ctx.merged.certificates:
+    if ctx.machine.closed:
+        files = [file for c in ctx.merged.certificates for p in c.pairs for file in (p.chain, p.key)]
+        there = " && ".join(f"[ -s {file} ]" for file in files) or "true"
+        op.shell(ctx, "make provisional certificates", f"{PROGRAM} --provisional", unless=there)
+    elif ctx.merged.certificates:
         op.shell(
             ctx,
             f"ask {ctx.fleet.acme.directory} for certificates",
@@ -170,14 +169,14 @@ def apply(ctx: Context[Any]) -> None:
 
 def finish(ctx: Context[Any]) -> None:
     """A run does not end well while something is served that the authority did not issue."""
-    if ctx.merged.certificates:
+    if ctx.merged.certificates and not ctx.machine.closed:
         test = f"{PROGRAM} --genuine"
         op.shell(ctx, "serve what the authority issued", test, unless=test)
 
 
 def checks(ctx: Context[Any]) -> Iterable[Check]:
     """What is served is the authority's, and its renewal does not fail."""
-    if not ctx.merged.certificates:
+    if not ctx.merged.certificates or ctx.machine.closed:
         return
 
     def judge(result: Result) -> str | None:

@@ -533,3 +533,14 @@ def test_what_was_issued_before_a_kill_is_taken_and_not_asked_for_again(desk):
     assert desk.run("--apply").returncode == 0
     assert desk.state["fault"] is None
     assert desk.asked == asked + 1
+
+
+def test_a_provisional_pair_asks_nobody_and_replaces_nothing(desk):
+    assert desk.run("--provisional").returncode == 0
+    assert not (desk.here / "asked").exists()
+    assert (desk.served / "fullchain.pem").exists()
+    assert desk.run("--genuine").returncode == 1
+    desk.run("--apply")
+    before = (desk.served / "fullchain.pem").read_bytes()
+    assert desk.run("--provisional").returncode == 0
+    assert (desk.served / "fullchain.pem").read_bytes() == before

@@ -406,3 +406,10 @@ def fleet_of_one():
     }
     owner = {"name": "x", "postmaster": "x@brightpost.example"}
     return Fleet.model_validate({"owner": owner, "machines": [machine], **FLEET})
+
+
+def test_a_closed_machine_asks_no_authority(acme_plan):
+    plan = acme_plan(machine={"closed": True})
+    (timer,) = (u for u in plan.merged.units if u.name == "mailwright-certificates.timer")
+    assert (timer.enabled, timer.running) == (False, False)
+    assert not [check.name for _, check in plan.checks() if "authority" in check.name]

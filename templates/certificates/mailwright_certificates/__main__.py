@@ -47,6 +47,7 @@ def _main() -> int:
     what.add_argument("--force", nargs="+", metavar="NAME", help="renew these certificates now")
     what.add_argument("--state", action="store_true", help="print what is served and what fails, as JSON")
     what.add_argument("--apply", action="store_true", help="ask now for what is lacking; never leave nothing")
+    what.add_argument("--provisional", action="store_true", help="ask nobody; never leave nothing")
     what.add_argument("--settled", action="store_true", help="succeed if --apply would do nothing")
     what.add_argument("--genuine", action="store_true", help="succeed if all is served that is wanted")
     asked = parser.parse_args()
@@ -65,7 +66,8 @@ def _main() -> int:
         return 1
     with _alone(wanted) as lock:
         patient = not (asked.apply or asked.force)
-        status = Run(wanted, lock, frozenset(asked.force or ()), patient=patient).all()
+        run = Run(wanted, lock, frozenset(asked.force or ()), patient=patient)
+        status = run.provisional() if asked.provisional else run.all()
         if asked.apply:
             (wanted.run / _APPLIED).touch()
         if status == 0 and not patient:
@@ -90,6 +92,16 @@ class Run:
             except (authority.RefusedError, OSError) as error:
                 self.memory.failed(pair.title, _sentence(error), time.time())
             self._never_nothing(pair)
+        return self._settle()
+
+    def provisional(self) -> int:
+        """See that services can start, and ask nobody; the exit status."""
+        for pair in self.wanted.pairs:
+            self._never_nothing(pair)
+        return self._settle()
+
+    def _settle(self) -> int:
+        """Reload what is owed, and tell what fails."""
         for unit in units.owed(self.wanted.run, _units(self.wanted)):
             try:
                 units.take(self.wanted.run, self.wanted.taken, unit)
