@@ -37,7 +37,7 @@ _ABSENT = ("does not exist", "unable to open config file: stat")
 _MOVED = 4096
 """Bytes read and written that count as progress: fewer are those of a process that wakes up to wait."""
 _LOOK = 0.5
-_GRACE = 20.0
+_GRACE = 5.0
 """Seconds that restic has to take its lock away when it is told to end."""
 _WAIT = 15.0
 """Seconds between two tries of a repository that is locked."""
