@@ -114,8 +114,9 @@ class Upgrade:
         names = [name for name in self.shown if name not in report.left]
         width = max(map(len, names), default=0)
         for name in names:
-            verdict = "failed" if name in report.failed else "ok"
-            say(f"{name:{width}}  {verdict:6}  {self.done.get(name, 'nothing to do')}")
+            failed = name in report.failed
+            done = self.done.get(name, "" if failed else "nothing to do")
+            say(f"{name:{width}}  {'failed' if failed else 'ok':6}  {done}".rstrip())
         for name, why in report.failed.items():
             problem(f"{name}: {why}")
         self.turns.tell_rest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mailwright.converge.shell import script
 from mailwright.model.errors import ConvergeError
@@ -161,7 +162,10 @@ class Hand:
 
 
 def last_words(result: Result) -> str:
-    """What a command said of its failure: apt's own error where there is one, else its last line."""
+    """What a command said of its failure: dpkg's or apt's own error if there is one, else its last line."""
     lines = [line.strip() for line in (result.stdout + result.stderr).splitlines() if line.strip()]
-    errors = [line for line in lines if line.startswith(("E: ", "dpkg: error"))]
+    for line, reason in pairwise([*lines, ""]):
+        if line.startswith("dpkg: error"):
+            return f"{line} {reason}".strip()
+    errors = [line for line in lines if line.startswith("E: ")]
     return (errors or lines or [f"status {result.status}"])[-1].removeprefix("E: ")

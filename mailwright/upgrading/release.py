@@ -14,6 +14,7 @@ from mailwright.model.role import Result
 from mailwright.upgrading import pending, work
 from mailwright.upgrading.pending import Pending
 
+_SSH = "ssh.service"
 CODENAMES = {12: "bookworm", 13: "trixie"}
 MARK = "/var/lib/mailwright/changing-release"
 """There from before the first source is changed until the machine has booted anew: what a killed run left."""
@@ -94,7 +95,13 @@ def _obstacle(
 
 
 def changing(release: int, needs: Needs) -> str:
-    """Return the shell text of the change. It can be run again wherever it ended."""
+    """Return the shell text of the change. It can be run again wherever it ended.
+
+    Daemons whose configuration is ours are not restarted: it is that of the release before, which a newer
+    one may refuse (Dovecot 2.4 does, and its package then fails). The deploy that follows brings them the
+    right one. sshd must be: the one that runs cannot serve with the newer one's files (release notes, 5.1).
+    """
+    quiet = [unit.name for unit in needs.units if unit.reads and unit.name != _SSH]
     old, new = CODENAMES[release - 1], CODENAMES[release]
     needed = words(*sorted({package.name for package in needs.packages}))
     return work.around(
@@ -116,4 +123,5 @@ done
 run_apt upgrade || show
 run_apt dist-upgrade || show""",
         heal=True,
+        quiet=quiet,
     )

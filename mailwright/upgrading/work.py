@@ -64,9 +64,17 @@ def upgrading(pending: Pending, removable: Sequence[str] = (), *, security: bool
     return around(*steps, heal=pending.interrupted)
 
 
-def around(*steps: str, heal: bool) -> str:
-    """Return the shell text of an apt run of these steps, after which what ran before runs again."""
-    return "\n".join([_BEGIN + beginning(_MAY_START), *(healing() if heal else ()), *steps, _END])
+def around(*steps: str, heal: bool, quiet: Sequence[str] = ()) -> str:
+    """Return the shell text of an apt run of these steps, after which what ran before runs again.
+
+    `quiet`: units that packages must neither start nor restart.
+    """
+    may_start = _MAY_START
+    if quiet:
+        # Debian's tools ask by the name of the unit or of the service.
+        names = "|".join(words(name, name.removesuffix(".service")).replace(" ", "|") for name in quiet)
+        may_start = f"case $1 in {names}) exit 101 ;; esac; {_MAY_START}"
+    return "\n".join([_BEGIN + beginning(may_start), *(healing() if heal else ()), *steps, _END])
 
 
 def _install(pending: Pending) -> str:

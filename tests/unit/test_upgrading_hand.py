@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import fcntl
 import re
 import subprocess
@@ -9,7 +10,7 @@ import subprocess
 import pytest
 
 from mailwright.model.errors import ConvergeError
-from mailwright.model.needs import Needs, Package
+from mailwright.model.needs import Needs, Package, Unit
 from mailwright.model.role import Result
 from mailwright.upgrading import release, work
 from mailwright.upgrading.hand import Hand
@@ -103,6 +104,20 @@ def test_lists_that_cannot_be_fetched_are_a_problem_with_apt_s_own_words():
     )
 
 
+def test_dpkg_s_error_goes_before_apt_s():
+    said = (
+        "Setting up dovecot-core ...\ndpkg: error processing package dovecot-core (--configure):\n"
+        " post-installation script subprocess returned error exit status 1\n"
+        "E: Sub-process /usr/bin/dpkg returned an error code (1)\n"
+    )
+    with pytest.raises(ConvergeError) as error:
+        Machine(other=Result(1, "", said)).hand().upgrade(Pending("out1", (BASH,)))
+    assert str(error.value) == (
+        "dpkg: error processing package dovecot-core (--configure): post-installation script subprocess"
+        " returned error exit status 1"
+    )
+
+
 def test_a_machine_that_does_not_answer_has_a_problem():
     machine = Machine(locks=[None])
     assert machine.hand().look().problem == "connection refused"
@@ -140,3 +155,21 @@ def test_a_removal_happens_only_by_name():
 )
 def test_what_a_machine_runs_is_shell(text):
     subprocess.run(["sh", "-n"], input=text, text=True, check=True)
+
+
+@pytest.mark.parametrize(
+    ("unit", "status"),
+    [("dovecot", 101), ("dovecot.service", 101), ("ssh.service", 0), ("new.service", 101), ("old", 0)],
+)
+def test_daemons_with_a_configuration_of_before_stay_as_they_are(tmp_path, unit, status):
+    """The policy that packages ask, as a change of release puts it there; `systemctl` is the test's own."""
+    needs = Needs(units=(Unit("dovecot.service", reads=("/etc/x",)), Unit("ssh.service", reads=("/etc/y",))))
+    text = release.changing(13, needs)
+    coded = re.search(r"base64 -d >[^\n]*<<'MAILWRIGHT'\n(.*?)\nMAILWRIGHT", text, re.DOTALL)[1]
+    policy = base64.b64decode(coded).decode().replace("/run/mailwright/upgrading", str(tmp_path / "ran"))
+    (tmp_path / "ran").write_text("old.service\ndovecot.service\nssh.service\n")
+    (tmp_path / "systemctl").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "systemctl").chmod(0o755)
+    path = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(["sh", "-s", unit, "start"], input=policy, text=True, env=path, check=False)
+    assert done.returncode == status
