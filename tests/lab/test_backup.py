@@ -114,7 +114,7 @@ def test_a_network_that_is_cut_is_seen_and_the_next_run_recovers(deployed, site,
         f" add rule inet cut out ip6 daddr {vault.ipv6} drop"
     )
     with slowly():
-        host.run(f"systemd-run --quiet --unit cut-off {PROGRAM} run --patience 8").require()
+        host.run(f"systemd-run --quiet --unit cut-off {PROGRAM} run long --patience 8").require()
         wait_until_uploading(host)
         host.in_network(["nft", rules]).require()
         wait_until(lambda: metric(host, "failed"), "the run gives up", timeout=90)
