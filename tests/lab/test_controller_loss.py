@@ -67,7 +67,9 @@ def gathered(lab, folder):
             section[key] = path.name
     file = folder / lab.plan.file.name
     yaml.dump(data, file)
-    file.with_suffix(".py").write_text(lab.plan.file.with_suffix(".py").read_text())
+    for suffix in (".py", ".dkim.yaml"):
+        if (beside := lab.plan.file.with_suffix(suffix)).exists():
+            file.with_suffix(suffix).write_bytes(beside.read_bytes())
     assert str(lab.plan.state) not in file.read_text()
     return file
 
