@@ -42,11 +42,11 @@ def compare_queue(original: Mapping[str, int], restored: Mapping[str, int], take
     What the original has delivered since is still with the restored one, which is why a machine must not run
     beside the one it was made from.
     """
-    due = {each for each, came in original.items() if came < taken - _RECEPTION}
-    lacking = sorted(due - restored.keys())
+    lacking = original.keys() - restored.keys()
+    late = {each for each in lacking if original[each] >= taken - _RECEPTION}
     return Compared(
         f"{QUEUE} (messages)",
-        same=len(due & restored.keys()),
-        later=tuple(f"message {each}" for each in sorted((original.keys() - due) | (restored.keys() - due))),
-        findings=tuple(Finding(f"message {each}", "missing") for each in lacking),
+        same=len(original.keys() & restored.keys()),
+        later=tuple(f"message {each}" for each in sorted(late | (restored.keys() - original.keys()))),
+        findings=tuple(Finding(f"message {each}", "missing") for each in sorted(lacking - late)),
     )
