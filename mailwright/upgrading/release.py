@@ -99,7 +99,7 @@ def changing(release: int, needs: Needs) -> str:
 
     Daemons whose configuration is ours are not restarted: it is that of the release before, which a newer
     one may refuse (Dovecot 2.4 does, and its package then fails). The deploy that follows brings them the
-    right one. sshd must be: the one that runs cannot serve with the newer one's files (release notes, 5.1).
+    right one. sshd is: one of before takes no new connections for long (https://bugs.debian.org/1110030).
     """
     quiet = [unit.name for unit in needs.units if unit.reads and unit.name != _SSH]
     old, new = CODENAMES[release - 1], CODENAMES[release]
@@ -107,7 +107,7 @@ def changing(release: int, needs: Needs) -> str:
     return work.around(
         f"""\
 if [ ! -e {MARK} ]; then
-  # Debian supports the way from the last state of a release only.
+  # Debian supports the way from the last state of a release only. Its sshd still lets us in on the way.
   run_apt update || show
   run_apt {pending.UPGRADE} || show
   mkdir -p {_KEPT}
