@@ -53,7 +53,7 @@ def restore(
 
     A machine that is lost altogether is made anew by `mailwright rebuild`.
 
-    Exit status: 0 done or nothing to do, 1 it cannot be done, and nothing was changed.
+    Exit status: 0 done or nothing to do, 1 it failed; until you have said yes, nothing is changed.
     """
     site = open_site(inventory)
     machine = machine_of(site, name, inventory)
