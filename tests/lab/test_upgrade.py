@@ -22,6 +22,7 @@ KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
 CODENAMES = {12: "bookworm", 13: "trixie"}
 NAMES = ("mw-daemon", "mw-library", "mw-kernel")
 CONF = "/etc/mw-daemon.conf"
+LEFT = ("/run/reboot-required", "/run/reboot-required.pkgs", "/run/mw-daemon")
 UNIT = """\
 [Service]
 ExecStart=/bin/sh -c 'echo {version} >/run/mw-daemon; exec sleep infinity'
@@ -81,7 +82,7 @@ def archives(site, pool, tmp_path_factory):
         yield made
     finally:
         for archive in made:
-            archive.host.run("rm -f /run/reboot-required /run/reboot-required.pkgs")
+            archive.host.run(f"rm -f {' '.join(LEFT)}; systemctl disable --now mw-daemon")
             archive.close(*NAMES)
 
 
