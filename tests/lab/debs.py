@@ -9,7 +9,8 @@ SOURCE = "/srv/updates"
 _LIST = "/etc/apt/sources.list.d/updates.list"
 _AWAY = "/etc/apt/sources.off"
 _UNPLUG = (
-    f"[ -d {_AWAY} ] && exit 0; mkdir -p {_AWAY} && for f in /etc/apt/sources.list /etc/apt/sources.list.d/*; do"
+    f"[ -d {_AWAY} ] && exit 0; mkdir -p {_AWAY} && "
+    "for f in /etc/apt/sources.list /etc/apt/sources.list.d/*; do"
     f' [ ! -f "$f" ] || mv "$f" {_AWAY}/; done'
 )
 _PLUG = (
