@@ -1,7 +1,6 @@
 """Backups of lab hosts from both ends: as a machine reaches its repository, and as the keeper does."""
 
 import json
-import shlex
 
 from mailwright.model.crossbackups import MAKES
 from mailwright.repositories import REPOSITORIES, for_machine
@@ -22,7 +21,7 @@ class Stored:
         """Name and password towards a rest-server."""
         return f"{self.name}:{self.site.secrets.get(f'backup/{self.name}/rest').strip()}"
 
-    def restic(self, *arguments, timeout=120):
+    def restic(self, *arguments, seconds=100):
         """Run restic as the machine's root with the machine's credentials."""
         variables = [f"{name}={value}" for name, value in self.reached.environment.items()]
         words = [
@@ -30,18 +29,20 @@ class Stored:
             "HOME=/root",
             *variables,
             "timeout",
-            "100",
+            str(seconds),
             "restic",
             *self.reached.options,
             *arguments,
         ]
-        return self.host.run(words, timeout=timeout)
+        return self.host.run(words)
 
     def back_up(self, text, path="/root/kept"):
         """Store a folder with one file; returns the snapshot's id."""
         self.host.run(f"mkdir -p {path} && cat >{path}/file", stdin=text).require()
         said = self.restic("backup", "--json", "--tag", "long", "--host", self.name, path).require().stdout
-        return next(json.loads(line)["snapshot_id"] for line in said.splitlines() if "snapshot_id" in line)
+        short = next(json.loads(line)["snapshot_id"] for line in said.splitlines() if "snapshot_id" in line)
+        (whole,) = [one for one in self.snapshots() if one.startswith(short)]  # restic 0.14 says eight digits
+        return whole
 
     def keeper(self, command, *arguments, timeout=300):
         """Run one command of the keeper for this machine."""
@@ -88,6 +89,6 @@ def contents(store):
     return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
 
 
-def script(*lines):
-    """Commands for `sh -c` out of lists of words."""
-    return "\n".join(line if isinstance(line, str) else shlex.join(line) for line in lines)
+def connects(host, address, port):
+    """Whether a TCP connection from a host is accepted."""
+    return host.in_network(["timeout", "3", "bash", "-c", f"</dev/tcp/{address}/{port}"]).ok

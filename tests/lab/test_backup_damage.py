@@ -54,7 +54,7 @@ def well(store, stored):
 def test_a_corrupt_pack(deployed, store, stored, evidence):
     pack = largest(store, stored.name, "data")
     store.run(f"chmod u+w {pack} && printf garbage | dd of={pack} bs=1 seek=300 conv=notrunc").require()
-    checked = stored.keeper("check")
+    checked = stored.keeper("check", "--all")
     assert not checked.ok
     assert "/root/kept/file" in checked.stderr, "the file that needs the pack is not named"
     evidence(told(store, deployed, stored.name, pack.rpartition("/")[2][:8]))
@@ -96,7 +96,7 @@ def test_a_full_disk(store, stored):
     store.give_disk(REPOSITORIES, megabytes=192)
     try:
         stored.host.run("head -c 201326592 /dev/urandom >/root/kept/large").require()
-        assert not stored.restic("backup", "--quiet", "/root/kept").ok
+        assert not stored.restic("backup", "--quiet", "/root/kept", seconds=30).ok
         assert "the disk is" in "".join(stored.status()["faults"]["room"])
         assert stored.restored(stored.first) == TEXT
         stored.host.run(["rm", "/root/kept/large"]).require()

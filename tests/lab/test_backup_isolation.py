@@ -8,10 +8,12 @@ import json
 import pytest
 
 from mailwright.repositories import REPOSITORIES
-from tests.lab.storing import contents, makers
+from tests.lab.storing import connects, contents, makers
 
 MINUTES = 3
 ID = 64 * "a"
+REFUSED = 5
+"""Seconds after which restic, which tries again and again what is refused, has tried often enough."""
 KINDS = ("data", "index", "snapshots", "keys", "locks")
 
 
@@ -79,7 +81,8 @@ def test_restic_of_a_compromised_machine_destroys_nothing(pair, evidence):
     removals = [("key", "remove", key["id"]) for key in keys if not key["current"]]
     assert removals
     for command in (*DESTRUCTION, *removals):
-        attacker.restic(*command)
+        attacker.restic(*command, seconds=REFUSED)
+        attacker.restic("unlock", "--remove-all")
     assert kept <= attacker.snapshots()
     evidence(f"{len(DESTRUCTION) + len(removals)} commands of restic took nothing away")
 
@@ -168,14 +171,12 @@ def test_a_machine_reads_its_own_and_adds_more(pair):
 def test_nothing_but_the_doors_port_is_open_to_a_machine(store, pair):
     attacker, _ = pair
     for port, is_open in ((8000, True), (22, False), (80, False), (443, False)):
-        done = attacker.host.in_network(["nc", "-z", "-w", "3", store.host.address, str(port)])
-        assert done.ok is is_open, port
+        assert connects(attacker.host, store.host.address, port) is is_open, port
 
 
 def test_machines_that_make_no_backups_do_not_reach_the_store(deployed, site, store):
     others = {host.name for host in deployed.hosts} - {m.name for m in site.fleet.machines}
-    done = deployed.host(min(others)).in_network(["nc", "-z", "-w", "3", store.host.address, "8000"])
-    assert not done.ok
+    assert not connects(deployed.host(min(others)), store.host.address, 8000)
 
 
 def test_an_exchanged_secret_shuts_the_old_one_out_in_one_run(pair, store):
@@ -205,7 +206,7 @@ def test_a_full_quota_refuses_new_backups_and_keeps_the_old(pair, store):
             f"systemctl daemon-reload && systemctl stop mailwright-repository-{attacker.name}.service"
         ).require()
         attacker.host.run("head -c 4194304 /dev/urandom >/root/kept/large").require()
-        assert not attacker.restic("backup", "--quiet", "/root/kept", timeout=150).ok
+        assert not attacker.restic("backup", "--quiet", "/root/kept", seconds=15).ok
     finally:
         attacker.host.run(["rm", "-f", "/root/kept/large"]).require()
         store.run(["tee", unit], stdin=old).require()

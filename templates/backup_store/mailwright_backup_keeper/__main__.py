@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from mailwright_backup_keeper import keys, looking, rounds
 from mailwright_backup_keeper.restic import Restic, sentence
@@ -64,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         one = command(name, run, what)
         if name != "look":
             one.add_argument("machine", nargs="?", help="default: all")
+        if name == "check":
+            one.add_argument("--all", action="store_true", help="read all data now, however long it takes")
     repair = command("repair", _repair, "drop what is beyond repair from a machine's snapshots")
     repair.add_argument("machine")
     view = command(
@@ -89,7 +93,7 @@ def _keys(wanted: Wanted, asked: argparse.Namespace) -> int:
 
 
 def _snapshots(wanted: Wanted, asked: argparse.Namespace) -> None:
-    found = [
+    found: list[dict[str, Any]] = [
         {"machine": machine.name, "id": name, "class": one.kind}
         | {"time": one.time, "seen": one.seen, "paths": one.paths, "bytes": one.size}
         for machine in wanted.named(asked.machine)
@@ -119,7 +123,7 @@ def _prune(wanted: Wanted, asked: argparse.Namespace) -> int:
 
 
 def _check(wanted: Wanted, asked: argparse.Namespace) -> int:
-    return _round(wanted, asked.machine, rounds.check)
+    return _round(wanted, asked.machine, partial(rounds.check, whole=asked.all))
 
 
 def _round(wanted: Wanted, name: str | None, work: Callable[[Wanted, Machine], None]) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable
@@ -43,8 +45,8 @@ def _prune(restic: Restic) -> None:
     restic.run("prune")
 
 
-def check(wanted: Wanted, machine: Machine) -> None:
-    """Check the repository and read a part of its data; after a check that failed, all of it.
+def check(wanted: Wanted, machine: Machine, *, whole: bool = False) -> None:
+    """Check the repository and read a part of its data; `whole`, or after a check that failed, all of it.
 
     What can be mended without losing anything is mended, and the failure stands until a check finds all well.
 
@@ -54,7 +56,8 @@ def check(wanted: Wanted, machine: Machine) -> None:
     restic = Restic(wanted, machine)
     with room.given_up(wanted), recorded(wanted, machine.name, "check") as memory:
         part = memory.check.count % wanted.parts + 1
-        subset = f"{part}/{wanted.parts}" if memory.check.good and not memory.damaged else "1/1"
+        doubtful = whole or memory.check.error or not memory.check.good
+        subset = "1/1" if doubtful else f"{part}/{wanted.parts}"
         try:
             restic.patiently(lambda: restic.run("check", f"--read-data-subset={subset}"))
         except Failed as error:
@@ -112,8 +115,10 @@ def _taken_out(restic: Restic, packs: Iterable[str]) -> str:
     wanted, machine = restic.wanted, restic.machine
     folder = machine.folder
     aside = folder.with_name(f".damaged-{machine.name}") if folder else None
-    if folder and aside:
-        restic.aside(["mkdir", "-p", str(aside)])
+    if aside:
+        aside.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            shutil.chown(aside, machine.account, machine.account)
     if wanted.salvage:
         restic.run("repair", "packs", *packs, cwd=aside or wanted.run)
     elif folder and aside:

@@ -1,0 +1,248 @@
+"""Pins what the keeper of backups decides: which snapshots go, whose keys stay, and what is a fault.
+
+restic here is a program of the test that keeps keys and snapshots in files, so that what is judged is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).parents[2] / "templates" / "backup_store"
+sys.path.insert(0, str(PROGRAM))
+
+from mailwright_backup_keeper.memory import Snapshot  # noqa: E402
+from mailwright_backup_keeper.retention import gone  # noqa: E402
+from mailwright_backup_keeper.wanted import Rules  # noqa: E402
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+ONLY = Rules()
+
+RESTIC = """#!/usr/bin/python3
+# Keys are files named after what they open with; snapshots are files of the folder `snapshots`.
+import hashlib, json, os, pathlib, sys
+words = [w for w in sys.argv[1:] if w not in ("--no-cache", "--no-lock", "--json")]
+here = pathlib.Path(os.environ["RESTIC_REPOSITORY"])
+mine = pathlib.Path(os.environ["RESTIC_PASSWORD_FILE"]).read_text().strip()
+def name(password): return hashlib.sha256(password.encode()).hexdigest()
+def fail(line): print(line, file=sys.stderr); sys.exit(1)
+with (here.parent / "asked").open("a") as log: print(*words, file=log)
+if words[0] == "init":
+    for kind in ("keys", "snapshots", "locks"): (here / kind).mkdir(parents=True)
+    (here / "keys" / name(mine)).touch(); sys.exit(0)
+if not (here / "keys").is_dir(): fail("Fatal: x\\nIs there a repository at the following location?")
+keys = sorted(p.name for p in (here / "keys").iterdir())
+if name(mine) not in keys: fail("Fatal: wrong password or no key found")
+if words[:2] == ["key", "list"]: print(json.dumps([{"id": k, "current": k == name(mine)} for k in keys]))
+elif words[:2] == ["key", "add"]:
+    (here / "keys" / name(pathlib.Path(words[3]).read_text().strip())).touch()
+elif words[:2] == ["key", "remove"]: (here / "keys" / words[2]).unlink()
+elif words[0] == "snapshots":
+    print(json.dumps([{"id": p.name, **json.loads(p.read_text())} for p in (here / "snapshots").iterdir()]))
+elif words[0] == "forget":
+    for one in words[1:]: (here / "snapshots" / one).unlink()
+elif words[0] == "check" and (here.parent / "broken").exists(): fail("Fatal: repository contains errors")
+"""
+
+
+def snapshot(age, kind="long", said=None):
+    """A snapshot that arrived `age` ago and says that it was made at `said`."""
+    arrived = NOW - age
+    return Snapshot((said or arrived).isoformat(), arrived.timestamp(), kind)
+
+
+def left(snapshots, **rules):
+    """The names that stay."""
+    removed = gone(snapshots, {"long": ONLY, "short": ONLY} | rules, NOW.timestamp())
+    return set(snapshots) - removed
+
+
+def test_the_newest_of_each_class_stays_however_old_it_is():
+    found = {
+        "a": snapshot(timedelta(days=900)),
+        "b": snapshot(timedelta(days=901)),
+        "c": snapshot(timedelta(days=950), "short"),
+    }
+    assert left(found) == {"a", "c"}
+
+
+def test_within_keeps_what_arrived_since():
+    found = {str(hours): snapshot(timedelta(hours=hours)) for hours in (1, 30, 47, 49, 80)}
+    assert left(found, long=Rules(within=2 * 86400)) == {"1", "30", "47"}
+
+
+def test_days_weeks_and_months_keep_the_last_of_each():
+    found = {str(hours): snapshot(timedelta(hours=hours)) for hours in range(1, 24 * 100, 6)}
+    assert left(found, long=Rules(daily=3)) == {"1", "13", "37"}
+    assert len(left(found, long=Rules(weekly=8))) == 8
+    assert len(left(found, long=Rules(monthly=12))) == 4
+
+
+def test_what_a_machine_says_about_time_keeps_and_removes_nothing():
+    good = {f"good{n}": snapshot(timedelta(days=n)) for n in range(1, 6)}
+    forged = {f"bad{n}": snapshot(timedelta(minutes=n), said=NOW - timedelta(days=n)) for n in range(20)}
+    forged |= {f"worse{n}": snapshot(timedelta(minutes=30), said=NOW + timedelta(days=n)) for n in range(20)}
+    assert set(good) <= left(good | forged, long=Rules(daily=6))
+
+
+@pytest.fixture
+def keeper(tmp_path):
+    """Returns a function: arguments to what the program says and its status."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "restic").write_text(RESTIC)
+    (tmp_path / "bin" / "restic").chmod(0o755)
+    (tmp_path / "keeper").write_text("keepers\n")
+    (tmp_path / "own").write_text("machines\n")
+    environment = {
+        "RESTIC_REPOSITORY": str(tmp_path / "out1"),
+        "RESTIC_PASSWORD_FILE": str(tmp_path / "keeper"),
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+    }
+    machine = {"name": "out1", "account": "root", "options": [], "environment": environment}
+    machine |= {"password": str(tmp_path / "own"), "folder": str(tmp_path / "out1")}
+    wanted = {name: str(tmp_path / name) for name in ("home", "run")}
+    wanted |= {"metrics": str(tmp_path / "metrics.prom"), "password": str(tmp_path / "keeper")}
+    wanted |= {"group": "root", "fresh": 3600, "parts": 7, "salvage": True, "reserve": None}
+    wanted |= {"units": "mailwright-test-of-no-unit-", "rules": {"long": {"daily": 1}, "short": {}}}
+    wanted["machines"] = [machine | {"quota": 1000, "unit": None}]
+    (tmp_path / "home").mkdir()
+    (tmp_path / "config").write_text(json.dumps(wanted))
+    code = "import sys; from mailwright_backup_keeper.__main__ import main; sys.exit(main())"
+
+    def run(*arguments):
+        return subprocess.run(
+            [sys.executable, "-c", code, "--config", str(tmp_path / "config"), *arguments],
+            env={"PYTHONPATH": str(PROGRAM), "MAILWRIGHT_PATIENCE": "0", "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run
+
+
+def opened_by(folder, *passwords):
+    """Whether a repository opens with these and nothing else."""
+    names = {hashlib.sha256(password.encode()).hexdigest() for password in passwords}
+    return {path.name for path in (folder / "keys").iterdir()} == names
+
+
+def add(folder, name, age=0.0, kind="long"):
+    file = folder / "snapshots" / (name * 64)
+    file.write_text(json.dumps({"time": "2026-11-22T12:00:00Z", "tags": [kind], "paths": ["/x"]}))
+    os.utime(file, (time.time() - age,) * 2)
+    return file
+
+
+def test_a_repository_is_made_once_and_opens_for_keeper_and_machine_alone(keeper, tmp_path):
+    assert keeper("keys", "--settled").returncode == 1
+    assert keeper("keys").returncode == 0
+    assert opened_by(tmp_path / "out1", "keepers", "machines")
+    assert keeper("keys", "--settled").returncode == 0
+    before = (tmp_path / "asked").read_text()
+    assert keeper("keys").returncode == 0
+    assert (tmp_path / "asked").read_text() == before, "nothing was to do, and restic was asked"
+
+
+@pytest.mark.parametrize("changed", [("own",), ("keeper",), ("own", "keeper")])
+def test_exchanged_secrets_are_the_only_ones_that_open_after_one_run(changed, keeper, tmp_path):
+    keeper("keys")
+    passwords = {"keeper": "keepers", "own": "machines"}
+    for name in changed:
+        (tmp_path / name).write_text(f"new-{name}\n")
+        passwords[name] = f"new-{name}"
+    assert keeper("keys", "--settled").returncode == 1
+    assert keeper("keys").returncode == 0
+    assert opened_by(tmp_path / "out1", *passwords.values())
+
+
+def test_a_key_that_somebody_slipped_in_is_removed(keeper, tmp_path):
+    keeper("keys")
+    (tmp_path / "out1" / "keys" / ("f" * 64)).touch()
+    assert keeper("keys", "--settled").returncode == 1
+    assert keeper("keys").returncode == 0
+    assert opened_by(tmp_path / "out1", "keepers", "machines")
+
+
+def test_a_repository_that_nothing_opens_is_left_alone_and_named(keeper, tmp_path):
+    keeper("keys")
+    for name in ("keeper", "own"):
+        (tmp_path / name).write_text(f"new-{name}\n")
+    (tmp_path / "home" / "password").unlink()
+    done = keeper("keys")
+    assert done.returncode == 1
+    assert "out1: no password that is known here opens the repository" in done.stderr
+    assert opened_by(tmp_path / "out1", "keepers", "machines")
+
+
+def test_a_stale_snapshot_a_full_quota_and_a_failed_check_are_faults(keeper, tmp_path):
+    keeper("keys")
+    add(tmp_path / "out1", "a", age=7200)
+    (tmp_path / "out1" / "large").write_bytes(b"x" * 2000)
+    (tmp_path / "broken").touch()
+    assert keeper("check").returncode == 1
+    faults = json.loads(keeper("status").stdout)["faults"]
+    assert "out1: the newest long backup is of" in faults["fresh"][0]
+    assert "repository contains errors" in faults["read"][0]
+    assert "are taken" in faults["room"][0]
+    assert 'mailwright_backup_check_failed{machine="out1"} 1' in (tmp_path / "metrics.prom").read_text()
+    (tmp_path / "broken").unlink()
+    assert keeper("check").returncode == 0
+    assert not json.loads(keeper("status").stdout)["faults"]["read"]
+
+
+def test_a_check_reads_its_turn_and_after_a_failure_everything(keeper, tmp_path):
+    keeper("keys")
+    keeper("check")
+    keeper("check")
+    (tmp_path / "broken").touch()
+    keeper("check")
+    (tmp_path / "broken").unlink()
+    keeper("check")
+    keeper("check")
+    keeper("check", "--all")
+    parts = [
+        line.partition("=")[2] for line in (tmp_path / "asked").read_text().splitlines() if "subset" in line
+    ]
+    assert parts == ["1/1", "2/7", "3/7", "1/1", "1/1", "5/7", "1/1"]
+
+
+def test_a_prune_names_what_goes_by_when_it_arrived(keeper, tmp_path):
+    keeper("keys")
+    old, new = add(tmp_path / "out1", "a", age=200_000), add(tmp_path / "out1", "b", age=10)
+    assert keeper("prune").returncode == 0
+    assert (old.exists(), new.exists()) == (False, True)
+    assert f"forget {old.name}" in (tmp_path / "asked").read_text()
+
+
+def test_the_arrival_that_was_once_seen_cannot_be_changed_later(keeper, tmp_path):
+    keeper("keys")
+    file = add(tmp_path / "out1", "a", age=50_000)
+    keeper("look")
+    os.utime(file)
+    add(tmp_path / "out1", "b")
+    ages = {one["id"][:1]: time.time() - one["seen"] for one in json.loads(keeper("snapshots").stdout)}
+    assert ages["a"] > 40_000 > ages["b"]
+
+
+def test_the_lock_of_a_dead_client_goes_and_that_of_a_living_one_stays(keeper, tmp_path):
+    keeper("keys")
+    dead, alive = (tmp_path / "out1" / "locks" / name for name in ("dead", "alive"))
+    dead.touch()
+    alive.touch()
+    os.utime(dead, (time.time() - 3600,) * 2)
+    assert keeper("check").returncode == 0
+    assert (dead.exists(), alive.exists()) == (False, True)
+
+
+def test_a_machine_that_is_not_kept_is_one_line(keeper):
+    done = keeper("check", "mx9")
+    assert (done.returncode, done.stderr) == (1, "no backups of mx9 are kept here; there are those of out1\n")
