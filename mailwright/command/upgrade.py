@@ -85,13 +85,13 @@ def upgrade(
     show(plans)
     deploying.show([plan for plan in deploys if plan.changes or plan.problem], None)
     require_planned({name: _problem(name, plans, deploys) for name in names})
+    planned = Upgrade.of(site, inventory, how, (plans, deploys), terms=conditions, size=batch, yes=yes)
+    if not planned.turns.turns:
+        note("nothing to do")
+        return 0
+    if not yes:
+        typer.confirm("Do this?", abort=True, err=True)
     with alone(fleet_file(inventory)):
-        planned = Upgrade.of(site, inventory, how, (plans, deploys), terms=conditions, size=batch, yes=yes)
-        if not planned.turns.turns:
-            note("nothing to do")
-            return 0
-        if not yes:
-            typer.confirm("Do this?", abort=True, err=True)
         Around(site, inventory, None).before(deploys)
         return planned.run()
 
