@@ -164,7 +164,8 @@ def test_what_is_lost_is_said_and_a_machine_without_a_snapshot_is_not_begun(inve
     host(None)
     when = datetime(2026, 11, 22, 9, tzinfo=UTC)
     had = {"out1": (Snapshot(when, "1", "short", ("/var/spool/postfix",)),)}
-    monkeypatch.setattr(shutout.Keeper, "of", lambda _: SimpleNamespace(snapshots=lambda name: had.get(name, ())))
+    keeper = SimpleNamespace(snapshots=lambda name: had.get(name, ()))
+    monkeypatch.setattr(shutout.Keeper, "of", lambda _: keeper)
     said = lost(inventory).backups(None)
     assert "short: 2026-11-22T09:00:00Z" in said
     assert "what out1 took or changed after these times is lost" in said
