@@ -21,6 +21,6 @@ def alone(file: Path) -> Iterator[None]:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            what = "another `mailwright apply`, `dkim` or `certificates` is at work on this fleet"
+            what = "another `mailwright apply`, `upgrade`, `dkim` or `certificates` is at work on this fleet"
             raise MailwrightError(f"{file}: {what}; run this again") from None
         yield
