@@ -21,7 +21,7 @@ from roles.postfix import MAIL
 from tests.lab.deploying import ROOT, command, mailwright, verify
 from tests.lab.killing import SEED, kill_somewhere
 from tests.lab.load import Load, close_provider, load, open_provider, queued
-from tests.lab.variants import machine, variant
+from tests.lab.variants import variant
 
 NAME = "out1"
 QUEUED = 1000
@@ -43,12 +43,13 @@ def fleet(deployed, request, tmp_path_factory):
     """The lab's fleet file with a host that both sends and keeps mail, deployed; and the lab as it was."""
 
     def edit(data):
-        machine(data, host)["roles"]["postfix"] = {"inbound": True}
-        if store := stores(deployed).get(request.param):
+        store = stores(deployed).get(request.param)
+        for each in data["machines"]:  # whose roles are one and the same where the file has an alias
+            mine = {"postfix": {"inbound": True}} if each["name"] == NAME else {}
+            gone = "backup" if store and not mine else ""
+            each["roles"] = {name: own for name, own in each["roles"].items() if name != gone} | mine
+        if store:
             data["backup"] = {"store": store, "keeper": keeper}
-            for other in data["machines"]:
-                if other["name"] != NAME:
-                    other["roles"].pop("backup", None)
 
     host, keeper = deployed.host(NAME), deployed.plan.fleet.backup.kept_by
     file = variant(deployed, tmp_path_factory.mktemp("rebuild"), edit)
