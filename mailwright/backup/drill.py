@@ -22,6 +22,8 @@ from mailwright.queue import Mta
 from mailwright.verify.gather import Run
 from mailwright.verify.ssh import runner
 
+_HOST_KEY = "/etc/ssh/ssh_host_"
+"""How the files of SSH host keys begin (sshd(8), FILES)."""
 _NAMED = 5
 """So many differences of one path are told at once; the report has all."""
 
@@ -60,7 +62,15 @@ class Drill:
     """Where what was restored by its own way is not as the snapshot has it."""
 
     def __post_init__(self) -> None:
-        """Begin the report."""
+        """Begin the report.
+
+        Raises:
+            BackupError: the backups hold what the spare is known by.
+        """
+        for path in self._paths:
+            if f"{_HOST_KEY}/".startswith(f"{path.path}/") or path.path.startswith(_HOST_KEY):
+                why = "the spare would be taken for it ever after; back up what is meant more narrowly"
+                raise BackupError(f"{self.name}: {path.path} has its SSH host keys: {why}")
         releases = self.original.machine.debian, self.spare.machine.debian
         self.report = Report(self.name, self.spare.machine.name, releases, datetime.now(UTC))
 

@@ -173,6 +173,17 @@ def test_a_class_without_a_snapshot_fails_it(desk):
     assert desk.hold().faults == [f"compare with out1: {MAIL}: there is no snapshot of the class short"]
 
 
+@pytest.mark.parametrize("path", ["/etc", "/etc/ssh", "/etc/ssh/ssh_host_ed25519_key"])
+def test_a_spare_does_not_get_the_host_keys_of_another_machine(desk, path):
+    role = Role(
+        "signer", Settings, apply=lambda _: None, needs=lambda _: Needs(backups=(BackupPath(path, "x"),))
+    )
+    desk.world.site = Site(desk.world.site.fleet, (role, *ROLES[1:]), GivenSecrets({}))
+    with pytest.raises(BackupError, match="has its SSH host keys"):
+        desk.hold()
+    assert desk.log == []
+
+
 # --- mail, which is dumped
 
 MAILDIRS = BackupPath("/srv/mail", "mail", dump="cp", restore="mv", at="/srv/mail/.backup")
