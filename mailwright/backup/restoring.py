@@ -54,11 +54,11 @@ def changes(differences: Sequence[Difference], paths: Iterable[BackupPath] = ())
 
 def _change(path: str, differences: Sequence[Difference], *, own_way: bool) -> Change:
     kinds = {each.what for each in differences}
-    newer = "; it changed here after the snapshot" if any(each.newer for each in differences) else ""
     if "missing" in kinds:
-        return Change(path, "+", f"is not there now{newer}")
+        return Change(path, "+", "is not there now")
     if "extra" in kinds:
-        return Change(path, " ", f"is in no snapshot, and stays{newer}")
+        return Change(path, " ", "is in no snapshot, and stays")
+    newer = "; it changed here after the snapshot" if any(each.newer for each in differences) else ""
     words = ", ".join(map(_words, differences))
     if own_way:  # mail that is there is not put back a second time
         return Change(path, "?", f"{words}; it may stay, as this is restored by a way of its own{newer}")
