@@ -175,7 +175,9 @@ def _reached(fleet: Fleet, store: Store, machine: str, secrets: Secrets, who: _W
     key = secrets.get(who.ssh)
     public_key(key)  # a bad one is said here, and not by ssh on the machine in the middle of a night
     hosts = "".join(f"{_ALIAS} {' '.join(one.split()[:2])}\n" for one in known)
-    files = (who.file("ssh", key.encode()), File(f"{who.folder}/known_hosts", hosts.encode()))
+    # ssh refuses a key of its own user that a group may read; root reads it for the keeper's `view`
+    own = replace(who.file("ssh", key.encode()), owner=who.account, mode=0o600)
+    files = (own, File(f"{who.folder}/known_hosts", hosts.encode()))
     command = shlex.join(_ssh(who.folder, user, port, host))
     if isinstance(store, HostStore):
         # what restic appends here is what sshd is asked to run; the store runs its own command whatever

@@ -11,11 +11,12 @@ import os
 import pwd
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 CONFIG = "/etc/mailwright/backup-doors.json"
-_LOOK = 2.0
-"""Seconds between two counts; a count takes milliseconds for some thousand files."""
+_LOOK, _SHARE = 0.2, 20
+"""Seconds between two counts, and how many times longer than a count they are at least."""
 
 
 def main() -> int:
@@ -32,11 +33,15 @@ def main() -> int:
     command = ["rclone", "serve", "restic", "--stdio", "--append-only", "--config", "/dev/null", folder]
     environment = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "RCLONE_CACHE_DIR": "/nonexistent"}
     with subprocess.Popen(command, env=environment) as rclone:
+        pause = _LOOK
         while True:
             try:
-                return rclone.wait(_LOOK)
+                return rclone.wait(pause)
             except subprocess.TimeoutExpired:
-                if _filled(folder) > quota:
+                began = time.monotonic()
+                filled = _filled(folder)
+                pause = max(_LOOK, _SHARE * (time.monotonic() - began))
+                if filled > quota:
                     rclone.terminate()
                     return _refuse(f"the quota of {quota} octets is used up")
 

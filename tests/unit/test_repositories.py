@@ -156,6 +156,13 @@ def test_an_sftp_account_and_its_folder_follow_the_machine(different, url, login
         assert command[-7:] == ["-l", login, "-p", "23", "files.example.net", "-s", "sftp"]
 
 
+def test_an_ssh_key_is_of_whoever_uses_it_and_readable_by_nobody_else(fleet_of, secrets_of):
+    fleet = fleet_of("sftp")
+    for who, owner in ((for_machine, "root"), (for_keeper, KEEPER)):
+        key = next(f for f in who(fleet, "out1", secrets_of(fleet)).files if f.path.endswith("/ssh"))
+        assert (key.owner, key.mode) == (owner, 0o600)
+
+
 def test_the_stores_authority_is_trusted_from_a_file_that_goes_along(tmp_path, fleet_of, secrets_of, ca_pem):
     (tmp_path / "ca.pem").write_bytes(ca_pem)
     for kind, who in (("host", for_machine), ("s3", for_machine), ("s3", for_keeper)):

@@ -39,7 +39,9 @@ def settle(wanted: Wanted) -> list[str]:
 def settled(wanted: Wanted, machine: Machine) -> bool:
     """Whether nothing is to do for a machine, by a look at files alone."""
     memory = recall(wanted, machine.name)
-    if not memory.keys or memory.passwords != _digest(wanted.password, machine.password):
+    if memory.repository != machine.repository:
+        return False
+    if memory.passwords != _digest(wanted.password, machine.password):
         return False
     return machine.folder is None or sorted(_names(machine.folder)) == sorted(memory.keys)
 
@@ -53,8 +55,9 @@ def all_settled(wanted: Wanted) -> bool:
 
 def _settle(wanted: Wanted, machine: Machine) -> None:
     restic, memory = Restic(wanted, machine), recall(wanted, machine.name)
-    listed = _opened(restic, memory)
-    ours = _current(listed)
+    if memory.repository != machine.repository:
+        memory = Memory(machine.repository, time.time())
+    ours = _current(_opened(restic))
     theirs = _added(restic, machine.password)
     for key in restic.json("key", "list"):
         if key["id"] not in (ours, theirs):
@@ -65,14 +68,13 @@ def _settle(wanted: Wanted, machine: Machine) -> None:
     remember(wanted, machine.name, memory)
 
 
-def _opened(restic: Restic, memory: Memory) -> list[dict[str, object]]:
+def _opened(restic: Restic) -> list[dict[str, object]]:
     """The keys, listed with the keeper's own; the repository, or that key, is made where it is missing."""
     wanted, machine = restic.wanted, restic.machine
     try:
         return restic.json("key", "list")
     except NoRepository:
         restic.run("init")
-        memory.since = time.time()
         return restic.json("key", "list")
     except WrongPassword:
         pass

@@ -56,8 +56,10 @@ class Round:
 class Memory:
     """What was done about the repository."""
 
+    repository: str = ""
+    """Where it is: what was remembered of another one counts for nothing."""
     since: float = 0.0
-    """When the repository was made."""
+    """When it was made, or first opened."""
     keys: list[str] = field(default_factory=list)
     """The names of the keys that may be there."""
     passwords: str = ""

@@ -52,6 +52,11 @@ class Machine:
     unit: str | None
     """The server of this repository, without its suffix; it counts what lies there when it starts."""
 
+    @property
+    def repository(self) -> str:
+        """Where it is, as restic says it."""
+        return self.environment["RESTIC_REPOSITORY"]
+
 
 @dataclass(frozen=True)
 class Wanted:
