@@ -100,7 +100,8 @@ def affected(site: Site, before: Mapping[str, str], after: Mapping[str, str]) ->
 def turns(site: Site, machines: Sequence[str], drawn: Sequence[str]) -> tuple[tuple[str, ...], ...]:
     """Machines in the groups in which they are deployed: the keeper first, where backups' keys change."""
     keeper = site.fleet.backup.kept_by
-    if keeper is None or keeper not in machines or not any(kind(name) in ("backup", _KEEPERS) for name in drawn):
+    concerned = any(kind(name) in ("backup", _KEEPERS) for name in drawn)
+    if keeper is None or keeper not in machines or not concerned:
         return (tuple(machines),) if machines else ()
     rest = tuple(name for name in machines if name != keeper)
     return ((keeper,), rest) if rest else ((keeper,),)
