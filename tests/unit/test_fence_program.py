@@ -117,6 +117,15 @@ def test_once_replaced_it_stays_so_when_nobody_answers(machine):
     assert machine("boot").returncode == 1
 
 
+def test_credentials_that_a_deploy_has_brought_void_what_was_said_of_others(machine):
+    machine.watch()
+    machine.store(*REFUSED)
+    machine("boot")
+    machine.credentials.joinpath("password").write_text("exchanged")
+    assert machine("boot").returncode == 0
+    assert not machine.replaced
+
+
 def test_in_life_what_runs_is_stopped_once_and_only_after_a_refusal(machine):
     assert machine.watch() == []
     machine.store(*SILENT)
