@@ -152,7 +152,7 @@ def test_a_colleague_without_access_learns_what_to_ask_for(bench: Bench):
     assert (status, out) == (1, "")
     assert bench.vault.identity.exists()
     assert err.count("\n") == 1
-    assert "--recipient" in err
+    assert "rekey INVENTORY --add" in err
 
 
 def test_set_reads_standard_input_and_shows_nothing(bench: Bench):
