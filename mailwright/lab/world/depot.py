@@ -25,7 +25,6 @@ def depot(plan: LabPlan) -> WorldHost:
     return WorldHost(
         packages=("python3-moto", "python3-flask-cors", "curl"),
         files=(
-            # systemd-sysusers and systemd-tmpfiles make accounts and folders at each boot
             Seed(
                 "/etc/sysusers.d/depot.conf", "".join(f"u {n} - - {_ROOT}/{n}\n" for n in accounts).encode()
             ),
@@ -47,13 +46,12 @@ def depot(plan: LabPlan) -> WorldHost:
                 "/etc/systemd/system/depot-s3.service",
                 template("depot-s3.service.j2", port=S3_PORT, bucket=BUCKET),
             ),
+            Seed("/etc/systemd/system/depot-accounts.service", template("depot-accounts.service")),
             # nothing has enabled a service of ours
-            Seed("/etc/systemd/system/multi-user.target.d/lab.conf", b"[Unit]\nWants=depot-s3.service\n"),
+            Seed(
+                "/etc/systemd/system/multi-user.target.d/lab.conf",
+                b"[Unit]\nWants=depot-accounts.service depot-s3.service\n",
+            ),
         ),
-        units=(
-            "systemd-sysusers.service",
-            "systemd-tmpfiles-setup.service",
-            "ssh.service",
-            "depot-s3.service",
-        ),
+        units=("depot-accounts.service", "ssh.service", "depot-s3.service"),
     )
