@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from mailwright.command.inventory import open_site
+from mailwright.elsewhere import write_shim
 from mailwright.growth.fleetfile import NewMachine, with_machine, without_machine
 from mailwright.lab.lab import Lab
 from mailwright.lab.shell import wait_until
@@ -13,7 +14,6 @@ from mailwright.queue import Mta
 from mailwright.verify.ssh import runner
 from tests.lab.deploying import changes, deploy, mailwright, verify
 from tests.lab.load import load
-from tests.lab.variants import SHIM
 
 MINUTES = 8
 
@@ -41,7 +41,7 @@ class Growing:
         self.addresses = section.ipv4[15], section.ipv6[0x15]
         self.fourth = NewMachine(FOURTH, f"{FOURTH}.brightpost.example", *map(str, self.addresses))
         self.file.write_text(with_machine(self.whole, THIRD, self.fourth))
-        self.file.with_suffix(".py").write_text(SHIM)
+        write_shim(self.file)
         self.larger = Lab.open(self.file)
 
     def begin(self):

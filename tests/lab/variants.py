@@ -7,13 +7,8 @@ import subprocess
 
 from ruamel.yaml import YAML
 
+from mailwright.elsewhere import write_shim
 from tests.lab.deploying import ROOT, limits, pyinfra_command
-
-SHIM = """
-import roles
-from mailwright.converge.inventory import groups
-globals().update(groups(__file__, roles.ROLES))
-"""
 
 
 def variant(lab, folder, edit=lambda _fleet: None):
@@ -23,7 +18,7 @@ def variant(lab, folder, edit=lambda _fleet: None):
     edit(fleet)
     file = folder / "fleet.yaml"
     yaml.dump(fleet, file)
-    file.with_suffix(".py").write_text(SHIM)
+    write_shim(file)
     return file
 
 
