@@ -6,14 +6,16 @@ that shows what is to be applied: nothing is ever known to a machine alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mailwright.model.backups import KEEPER_PASSWORD
+from mailwright.model.backups import KEEPER_PASSWORD, SftpStore, secret
 from mailwright.model.errors import SecretError
+from mailwright.model.fleet import Fleet
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.secrets_store import Required
 from mailwright.model.site import Site
+from mailwright.repositories import KEEPER_SSH
 
 BY_OTHERS = {
     "dkim": "`mailwright dkim rotate {inventory}` exchanges DKIM keys, once the world can see the new ones",
@@ -39,10 +41,24 @@ def kind(name: str) -> str:
     return name.partition("/")[0]
 
 
+def elsewhere(fleet: Fleet) -> frozenset[str]:
+    """Keys whose public halves somebody else lets in: with others drawn here, nobody would get in."""
+    if not isinstance(fleet.backup.store, SftpStore):
+        return frozenset()
+    return frozenset({KEEPER_SSH, *(secret(machine.name, "ssh") for machine in fleet.machines)})
+
+
 def rotation(
-    wanted: Sequence[Required], names: Sequence[str], kinds: Sequence[str], inventory: str = "INVENTORY"
+    wanted: Sequence[Required],
+    names: Sequence[str],
+    kinds: Sequence[str],
+    inventory: str = "INVENTORY",
+    *,
+    others: Collection[str] = (),
 ) -> Rotation:
     """What is meant by names and kinds among all the secrets of a fleet.
+
+    `others` are the names of `elsewhere`.
 
     Raises:
         SecretError: a name or a kind means nothing.
@@ -58,7 +74,7 @@ def rotation(
         if one not in known:
             raise SecretError(f"--all-of {one}: no secret of that kind; there are {', '.join(known)}")
     meant = [one for one in wanted if one.name in names or kind(one.name) in kinds]
-    refused = {one.name: why for one in meant if (why := _instead(one, inventory))}
+    refused = {one.name: why for one in meant if (why := _instead(one, inventory, others))}
     drawn = [one for one in meant if one.name not in refused]
     # A repository is opened with one of two keys. Were both drawn anew at once, the keeper would have none
     # that opens it, so that it could not be given the new ones.
@@ -67,11 +83,13 @@ def rotation(
     return Rotation(tuple(tuple(stage) for stage in (first, last) if stage), refused)
 
 
-def _instead(one: Required, inventory: str) -> str:
+def _instead(one: Required, inventory: str, others: Collection[str]) -> str:
     if kind(one.name) in BY_OTHERS:
         return BY_OTHERS[kind(one.name)].format(inventory=inventory)
+    advice = f"`mailwright secrets set {inventory} {one.name}`"
+    if one.name in others:
+        return f"who runs the store lets it in: have a new one let in there, then {advice}"
     if one.make is None:
-        advice = f"`mailwright secrets set {inventory} {one.name}`"
         return f"comes from somebody else: get a new one there, then {advice}"
     return ""
 

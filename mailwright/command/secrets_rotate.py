@@ -15,7 +15,7 @@ from mailwright.model.load import fleet_file
 from mailwright.model.secrets_file import Vault
 from mailwright.model.secrets_store import Required, locate, required, variable
 from mailwright.model.site import Site
-from mailwright.rotate import affected, by_hand, rotation, turns
+from mailwright.rotate import affected, by_hand, elsewhere, rotation, turns
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +58,7 @@ def rotate(
     if not names and not all_of:
         raise SecretError("which? Give names as `mailwright secrets list` shows them, or --all-of KIND")
     wanted = required(site.fleet, site.roles, site.keyring)
-    todo = rotation(wanted, names or (), all_of or (), str(inventory))
+    todo = rotation(wanted, names or (), all_of or (), str(inventory), others=elsewhere(site.fleet))
     for name, why in todo.refused.items():
         note(f"{name}: {why}", style="yellow")
     if not todo.stages:

@@ -34,6 +34,7 @@ machines:
     ipv4: 192.0.2.9
     roles: { base: {}, certificates: { mode: provided }, backup_store: {} }
 """
+STORE_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGRmqOt72lt+MfBYjFKcd2KYvAuokRDHmv0icD0s272h"
 
 
 class Bench:
@@ -144,6 +145,19 @@ def test_what_cannot_be_drawn_here_is_named_with_the_command_that_exchanges_it(b
     assert status == 1
     assert command in err
     assert bench.secrets == before
+
+
+def test_a_key_that_somebody_elses_server_lets_in_is_exchanged_there(bench):
+    store = f"{{ type: sftp, host: files.example.net, host_keys: [{STORE_KEY}] }}, keeper: vault"
+    bench.fleet.write_text(FLEET.replace("{ type: host, machine: vault }", store))
+    bench.run("init")
+    before = bench.secrets
+    status, _, err = bench.rotate("--all-of", "backup", "--all-of", "backup-keeper", "--apply")
+    assert status == 0
+    drawn = {"backup/out1/password", "backup/out2/password", "backup-keeper/password"}
+    assert changed(before, bench.secrets) == drawn
+    for name in ("backup/out1/ssh", "backup/out2/ssh", "backup-keeper/ssh"):
+        assert f"mailwright secrets set {bench.fleet} {name}" in " ".join(err.split())
 
 
 def test_of_a_kind_all_that_can_be_drawn_is(bench):
