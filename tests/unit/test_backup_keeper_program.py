@@ -13,12 +13,14 @@ import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 PROGRAM = Path(__file__).parents[2] / "templates" / "backup_store"
 sys.path.insert(0, str(PROGRAM))
 
+from mailwright_backup_keeper import doors, looking, room  # noqa: E402
 from mailwright_backup_keeper.memory import Snapshot  # noqa: E402
 from mailwright_backup_keeper.retention import gone  # noqa: E402
 from mailwright_backup_keeper.wanted import Rules  # noqa: E402
@@ -246,3 +248,68 @@ def test_the_lock_of_a_dead_client_goes_and_that_of_a_living_one_stays(keeper, t
 def test_a_machine_that_is_not_kept_is_one_line(keeper):
     done = keeper("check", "mx9")
     assert (done.returncode, done.stderr) == (1, "no backups of mx9 are kept here; there are those of out1\n")
+
+
+def test_an_administrators_drop_in_of_a_server_is_no_server_that_was_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(doors, "SYSTEM", tmp_path)
+    for unit in ("out1", "gone1"):
+        (tmp_path / f"repository-{unit}.socket").touch()
+        (tmp_path / f"repository-{unit}.service").touch()
+    (tmp_path / "repository-out1.service.d").mkdir()
+    wanted = SimpleNamespace(units="repository-", machines=(SimpleNamespace(unit="repository-out1"),))
+    assert doors.left(wanted) == ["repository-gone1"]
+
+
+def test_a_file_that_goes_while_it_is_counted_counts_for_nothing(tmp_path, monkeypatch):
+    (tmp_path / "snapshots").mkdir()
+    (tmp_path / "snapshots" / ("a" * 64)).write_bytes(b"12345")
+    walk, glob = os.walk, Path.glob
+    gone = "b" * 64
+    monkeypatch.setattr(room.os, "walk", lambda top: [(b, d, [*f, gone]) for b, d, f in walk(top)])
+    monkeypatch.setattr(Path, "glob", lambda path, pattern: [*glob(path, pattern), path / gone])
+    assert room.filled(tmp_path) == 5
+    assert list(looking._arrived(tmp_path)) == ["a" * 64]
+
+
+def stored_elsewhere(tmp_path):
+    config = json.loads((tmp_path / "config").read_text())
+    config["machines"][0]["folder"] = None
+    (tmp_path / "config").write_text(json.dumps(config))
+
+
+def add_of(folder, name, days):
+    made = datetime.now(UTC) - timedelta(days=days)
+    file = folder / "snapshots" / (name * 64)
+    text = f"{made:%Y-%m-%dT%H:%M:%S}.123456789Z"
+    file.write_text(json.dumps({"time": text, "tags": ["long"], "paths": ["/x"]}))
+
+
+def test_a_keeper_that_remembers_nothing_of_a_store_elsewhere_prunes_no_history(keeper, tmp_path):
+    keeper("keys")
+    stored_elsewhere(tmp_path)
+    for name, days in (("a", 20), ("b", 10), ("c", 5)):
+        add_of(tmp_path / "out1", name, days)
+    seen = json.loads(keeper("snapshots").stdout)
+    assert [one["id"][0] for one in seen] == ["a", "b", "c"]
+    assert [round((time.time() - one["seen"]) / 86400) for one in seen] == [20, 10, 5]
+
+
+def test_once_something_is_remembered_what_is_new_elsewhere_arrives_when_it_is_seen(keeper, tmp_path):
+    keeper("keys")
+    stored_elsewhere(tmp_path)
+    add_of(tmp_path / "out1", "a", 20)
+    keeper("look")
+    add_of(tmp_path / "out1", "f", 400)
+    ages = {one["id"][0]: time.time() - one["seen"] for one in json.loads(keeper("snapshots").stdout)}
+    assert ages["f"] < 60
+
+
+@pytest.mark.parametrize("said", ["2999-01-01T00:00:00Z", "no time"])
+def test_no_machine_dates_its_first_snapshot_into_the_future(said, keeper, tmp_path):
+    keeper("keys")
+    stored_elsewhere(tmp_path)
+    add_of(tmp_path / "out1", "a", 1)
+    file = tmp_path / "out1" / "snapshots" / ("a" * 64)
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"time": said}))
+    (one,) = json.loads(keeper("snapshots").stdout)
+    assert abs(time.time() - one["seen"]) < 60

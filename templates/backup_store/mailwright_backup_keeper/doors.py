@@ -8,11 +8,13 @@ from pathlib import Path
 from mailwright_backup_keeper.wanted import Failed, Wanted
 
 SYSTEM = Path("/etc/systemd/system")
+_KINDS = ("socket", "service")
+"""What a server consists of. A folder of drop-ins that an administrator made (systemd.unit(5)) is none."""
 
 
 def left(wanted: Wanted) -> list[str]:
     """Servers of repositories whose machines are not among the wanted ones."""
-    there = {file.stem for file in SYSTEM.glob(f"{wanted.units}*.s*")}
+    there = {file.stem for kind in _KINDS for file in SYSTEM.glob(f"{wanted.units}*.{kind}")}
     return sorted(there - {machine.unit for machine in wanted.machines})
 
 
@@ -29,7 +31,7 @@ def close(wanted: Wanted) -> None:
             text=True,
             check=False,
         )
-        for kind in ("socket", "service"):
+        for kind in _KINDS:
             (SYSTEM / f"{unit}.{kind}").unlink(missing_ok=True)
         if done.returncode != 0 and "does not exist" not in done.stderr:
             raise Failed(f"{unit}: cannot be stopped: {done.stderr.strip()[-200:]}")

@@ -7,6 +7,7 @@ full: so a file holds some room, and is made small while the keeper works.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -61,10 +62,13 @@ def given_up(wanted: Wanted) -> Iterator[None]:
 
 
 def filled(folder: Path) -> int:
-    """Octets that lie below a folder."""
-    return sum(
-        entry.stat(follow_symlinks=False).st_size
-        for below, _, files in os.walk(folder)
-        for entry in (Path(below, name) for name in files)
-        if not entry.is_symlink()
-    )
+    """Octets that lie below a folder. What goes meanwhile, as locks do, counts for nothing."""
+    return sum(_size(Path(below, name)) for below, _, files in os.walk(folder) for name in files)
+
+
+def _size(file: Path) -> int:
+    try:
+        found = file.lstat()
+    except FileNotFoundError:
+        return 0
+    return 0 if stat.S_ISLNK(found.st_mode) else found.st_size
