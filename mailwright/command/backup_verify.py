@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -82,8 +81,7 @@ def verify(
     machines = backed_up(site, limit or ())
     keeper = Keeper.of(site.fleet)
     try:
-        if read:
-            _read(keeper, machines)
+        unread = _read(keeper, machines) if read else {}
         rows, silence = sight(site, machines, keeper, clock())
         kept = keeper.status()
     except UnknownError as error:
@@ -92,7 +90,7 @@ def verify(
         problem(silence)
         return _UNKNOWN
     own = asked(machines, lambda machine: Client.at(machine).status(), _AT_ONCE)
-    verdicts = [_verdict(rows, kept, answer) for answer in own]
+    verdicts = [_verdict(rows, kept, answer, unread.get(answer.machine, "")) for answer in own]
     if as_json:
         data = {"machines": [verdict.data() for verdict in verdicts], "store": list(kept.common)}
         say(json.dumps(data, indent=2))
@@ -104,19 +102,24 @@ def verify(
     return _UNKNOWN if "unknown" in words else 0
 
 
-def _read(keeper: Keeper, machines: Sequence[Machine]) -> None:
-    """Have repositories read; what was found wrong, the keeper remembers."""
+def _read(keeper: Keeper, machines: Sequence[Machine]) -> Mapping[str, str]:
+    """Have repositories read; what the keeper said of those where that failed, by machine."""
+    failed = {}
     for machine in machines:
         note(f"{keeper.machine.name}: reading the backups of {machine.name}")
-        with suppress(BackupError):
+        try:
             keeper.check(machine.name)
+        except BackupError as error:
+            failed[machine.name] = str(error)
+    return failed
 
 
-def _verdict(rows: Sequence[Standing], kept: Kept, own: Answer) -> Verdict:
-    """Put together what the keeper and the machine say."""
+def _verdict(rows: Sequence[Standing], kept: Kept, own: Answer, unread: str) -> Verdict:
+    """Put together what the keeper and the machine say. `unread`: why a check that was asked for failed."""
     mine = tuple(row for row in rows if row.machine == own.machine)
     faults = [f"{row.retention}: {fault}" for row in mine for fault in row.faults]
-    faults += kept.of(own.machine)
+    # What a check finds the keeper remembers; not that there was none, as another run was at work.
+    faults += kept.of(own.machine) or ([unread] if unread else [])
     checked = kept.checked.get(own.machine)
     if isinstance(own.problem, UnknownError):
         return Verdict(own.machine, mine, checked, tuple(faults), f"it does not answer: {own.problem}")

@@ -128,6 +128,15 @@ def test_a_reading_is_asked_for_and_what_it_finds_is_told(world, capsys):
     assert said[2].startswith("out2     ok")
 
 
+def test_a_reading_that_did_not_take_place_is_told(world, capsys):
+    world.fail["vault1", "check out1"] = "another run has been at work for 300 s"
+    assert run("verify", "prod.yaml", "--read") == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[1].startswith("out1     failed")
+    assert said[1].endswith("vault1: another run has been at work for 300 s")
+    assert said[2].startswith("out2     ok")
+
+
 def test_a_declared_path_that_is_in_no_snapshot_is_told(world, capsys):
     world.snapshots["out2"] = [snapshot(5, "long", "/etc/opendkim.conf"), snapshot(5, "short", MAIL)]
     assert run("verify", "prod.yaml") == 1
