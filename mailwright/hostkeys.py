@@ -104,8 +104,9 @@ def pin(file: Path, machine: Machine, keys: Sequence[HostKey]) -> bool:
     """
     if set(pinned(machine, file)) == set(keys):
         return False
-    kept = [line for line in _lines(file) if not _names(line, lookup_name(machine))]
-    added = [f"{lookup_name(machine)} {key.kind} {key.blob} {machine.name}" for key in keys]
+    name = lookup_name(machine)
+    kept = [left for line in _lines(file) if (left := _without(line, name)) is not None]
+    added = [f"{name} {key.kind} {key.blob} {machine.name}" for key in keys]
     _write(file, [*kept, *added])
     return True
 
@@ -238,6 +239,18 @@ def _names(line: str, name: str) -> bool:
                 return False
             found = True
     return found
+
+
+def _without(line: str, name: str) -> str | None:
+    """A line that is not about a host; `None` if nothing is left of it. What it says of others stays."""
+    if not _names(line, name):
+        return line
+    patterns, _, rest = line.partition(" ")
+    others = [pattern for pattern in patterns.split(",") if pattern != name]
+    if patterns.startswith("|1|") or all(pattern.startswith("!") for pattern in others):
+        return None
+    left = f"{','.join(others)} {rest}"
+    return f"{','.join([*others, f'!{name}'])} {rest}" if _names(left, name) else left
 
 
 def _hashed(text: str, name: str) -> bool:

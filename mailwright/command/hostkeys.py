@@ -115,8 +115,8 @@ def pin(
     fleet, file = open_site(inventory).fleet, fleet_file(inventory)
     if fingerprint and len(machines or ()) != 1:
         raise HostKeyError("--fingerprint belongs to one MACHINE")
-    carried = carry_over(fleet, file)
     chosen = select_named(fleet, machines) if machines else fleet.machines
+    carried = carry_over(fleet, file)
     failed = 0
     for machine in chosen:
         known = pinned(machine, file_of(machine, file))

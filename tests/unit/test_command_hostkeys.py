@@ -92,6 +92,14 @@ def test_what_the_operator_has_trusted_so_far_is_taken_along(mailwright, sshd, t
     assert mailwright("hostkeys", "show").returncode == 0
 
 
+def test_a_machine_that_is_none_changes_nothing(mailwright, sshd, tmp_path):
+    key = shown(sshd.keys[0])
+    (tmp_path / ".ssh").mkdir()
+    (tmp_path / ".ssh/known_hosts").write_text(f"[127.0.0.1]:{sshd.port} {key.kind} {key.blob}\n")
+    assert mailwright("hostkeys", "pin", "out7").returncode == 1
+    assert mailwright("hostkeys", "show").returncode == 3, "the fleet itself pins nothing yet"
+
+
 def test_show_tells_a_changed_key_from_one_that_nobody_pinned(mailwright, sshd):
     assert json.loads(mailwright("hostkeys", "show", "--json").stdout)[0]["verdict"] == "not pinned"
     mailwright("hostkeys", "pin", "--yes")

@@ -102,6 +102,31 @@ def test_forgetting_takes_one_machine_and_leaves_the_rest_of_the_file(machines, 
     assert hostkeys.pinned(out2, file) == (ONE,)
 
 
+def test_a_line_that_names_several_machines_stays_for_the_others(machines, tmp_path):
+    file = tmp_path / "hosts"
+    out1, out2 = machines()
+    file.write_text(f"{hostkeys.lookup_name(out1)},203.0.113.12 {ONE.kind} {ONE.blob} both\n")
+    hostkeys.pin(file, out1, [OTHER])
+    assert hostkeys.pinned(out1, file) == (OTHER,)
+    assert hostkeys.pinned(out2, file) == (ONE,)
+    assert hostkeys.forget(file, out2)
+    assert hostkeys.pinned(out2, file) == ()
+
+
+def test_a_pattern_that_a_machine_is_taken_out_of_stays_for_the_others(machines, tmp_path):
+    file = tmp_path / "hosts"
+    out2 = machines()[1]
+    file.write_text(f"203.0.113.1? {ONE.kind} {ONE.blob}\n")
+    hostkeys.pin(file, out2, [OTHER])
+    assert hostkeys.pinned(out2, file) == (OTHER,)
+    for address, found in (("203.0.113.12", OTHER), ("203.0.113.13", ONE)):
+        said = subprocess.run(
+            ["ssh-keygen", "-F", address, "-f", file], capture_output=True, text=True, check=True
+        ).stdout
+        assert said.count("found:") == 1
+        assert found.blob in said
+
+
 def test_hashed_names_and_patterns_are_read(machines, tmp_path):
     file, machine = tmp_path / "hosts", machines()[1]
     file.write_text(f"203.0.113.12 {ONE.kind} {ONE.blob}\n")
