@@ -18,6 +18,7 @@ from mailwright.command.leaving import Cut, Force, Wait, terms
 from mailwright.command.turns import require_planned
 from mailwright.command.upgradeview import as_data, show
 from mailwright.command.upgrading import How, Reboot, Upgrade, asked, deploy_plans
+from mailwright.model.errors import ConvergeError
 from mailwright.model.load import fleet_file
 from mailwright.model.select import select
 from mailwright.rolling.terms import ROLLING
@@ -75,6 +76,10 @@ def upgrade(
     names = [machine.name for machine in select(site.fleet, limit or [])]
     if release:
         names = [name for name in names if site.fleet.machine(name).debian == release]
+        if not names:
+            raise ConvergeError(
+                f"no machine is to have Debian {release}: say `debian: {release}` in its entry first"
+            )
     if not as_json:
         note(f"asking {', '.join(names)}")
     plans = asked(site, names, how, refresh=True)

@@ -283,3 +283,12 @@ def test_another_command_on_the_same_fleet_is_not_disturbed(desk, capsys):
         assert run("--yes", "--limit", "out1") == 1
     assert "is at work on this fleet" in capsys.readouterr().err
     assert work(desk) == []
+
+
+def test_a_change_of_release_that_the_file_says_of_nobody_is_refused(desk, capsys, monkeypatch):
+    machines = tuple(m.model_copy(update={"debian": 12}) for m in desk.world.fleet.machines)
+    old = desk.world.fleet.model_copy(update={"machines": machines})
+    monkeypatch.setattr(upgrade, "open_site", lambda _: Site(old, (), GivenSecrets({})))
+    assert run("--release", "13", "--yes") == 1
+    assert "say `debian: 13` in its entry first" in capsys.readouterr().err
+    assert desk.log == []
