@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,8 +173,16 @@ def write_private(path: Path, text: str) -> None:
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
-            stream.write(text if text.endswith("\n") else text + "\n")
+        # Elsewhere first: half of a key that a killed run left would count as the key.
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # mode 0600
+        try:
+            with os.fdopen(handle, "w") as stream:
+                stream.write(text if text.endswith("\n") else text + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            path.hardlink_to(temporary)  # which replaces nothing
+        finally:
+            Path(temporary).unlink()
     except OSError as error:
         raise MailwrightError(f"{display(path)}: cannot be written: {error.strerror}") from None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 import stat
 import subprocess
@@ -13,9 +14,11 @@ import pytest
 from mailwright import hostkeys
 from mailwright.command.main import run
 from mailwright.hostkeys import HostKey
+from mailwright.model.errors import MailwrightError
 from mailwright.model.identities import make_identity
 from mailwright.model.load import load_fleet
 from mailwright.model.secrets_file import Vault
+from mailwright.recovery import write_private
 from mailwright.sshkeys import public_key, ssh_key
 
 REPOSITORY = Path(__file__).parents[2]
@@ -225,6 +228,20 @@ def test_a_recovery_that_was_killed_is_finished_by_the_next(bench):
     bench.type(bench.recovery_key)
     assert bench.run("recover")[0] == 0
     assert bench.run("list")[0] == 0
+
+
+def test_a_key_is_on_the_disk_before_it_has_its_name(tmp_path, monkeypatch):
+    file, there = tmp_path / "ssh/fleet", []
+    sync = os.fsync
+    monkeypatch.setattr("os.fsync", lambda handle: (there.append(file.exists()), sync(handle)))
+    write_private(file, "a key")
+    assert there == [False], "what a killed recovery leaves would be taken for the key by the next"
+    assert file.read_text() == "a key\n"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    with pytest.raises(MailwrightError, match="cannot be written"):
+        write_private(file, "another")
+    assert [each.name for each in file.parent.iterdir()] == ["fleet"]
+    assert file.read_text() == "a key\n"
 
 
 def test_the_environment_may_hold_the_recovery_key(bench):
