@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 QUEUE = Path("/var/spool/postfix")
@@ -59,14 +60,14 @@ def queue_dump(copy: Path) -> None:
     linked: dict[str, Path] = {}
     passes, late, picked_up = 0, True, True
     while late or picked_up or passes < LEAST_PASSES:
-        waiting = [name for name, path in linked.items() if path.parent.name == "maildrop"]
         late = queue_pass(copy, linked, began)
         passes += 1
         # pickup(8) gives a message of maildrop another id; its old one is not to be sent as well.
+        waiting = [name for name, path in linked.items() if path.parent.name == "maildrop"]
         gone = [name for name in waiting if not (QUEUE / "maildrop" / name).exists()]
         for name in gone:
             linked.pop(name).unlink()
-        picked_up = bool(gone)
+        picked_up = any(born(name) <= began for name in gone)
     for log in BESIDE:
         for path in files(QUEUE / log):
             if path.name in linked:
@@ -140,25 +141,36 @@ def maildirs_dump(top: Path, copy: Path) -> None:
     """Link all that lies in Maildirs, but for what is still being delivered.
 
     A message moves from `new` to `cur`, and gets other flags there: what is looked through is looked through
-    again until nothing new turns up, and a name counts without its flags.
+    again until nothing turns up that was there before this began, and a name counts without its flags.
     """
+    began = int(time.time())
     linked: set[tuple[str, str]] = set()
-    while maildirs_pass(top, copy, linked):
-        pass
+    passes, late = 0, True
+    while late or passes < LEAST_PASSES:
+        late = maildirs_pass(top, copy, linked, began)
+        passes += 1
     date_like(top, copy)
 
 
-def maildirs_pass(top: Path, copy: Path, linked: set[tuple[str, str]]) -> bool:
-    """Link what is new; whether there was any."""
-    found = False
+def maildirs_pass(top: Path, copy: Path, linked: set[tuple[str, str]], began: int) -> bool:
+    """Link what is new; whether some of that was there before the dump began."""
+    late = False
     for path in files(top, skip=lambda p: p == copy or unfinished(p)):
         key = known_as(path.relative_to(top))
-        if key not in linked and link(path, top, copy) is not None:
-            linked.add(key)
-            found = True
+        if key not in linked:
+            if link(path, top, copy) is not None:
+                linked.add(key)
+            late |= delivered(path.name) <= began
     for path in empty(top, copy):
-        like(path, copy / path.relative_to(top))
-    return found
+        with suppress(FileNotFoundError):  # a mailbox that was removed meanwhile
+            like(path, copy / path.relative_to(top))
+    return late
+
+
+def delivered(name: str) -> int:
+    """The seconds that a message's name begins with (https://cr.yp.to/proto/maildir.html); 0 of any other."""
+    seconds = name.partition(".")[0]
+    return int(seconds) if seconds.isdecimal() and seconds.isascii() else 0
 
 
 def unfinished(path: Path) -> bool:
@@ -214,8 +226,8 @@ def link(path: Path, top: Path, copy: Path, queue: str = "") -> Path | None:
     """Link a file into the copy, at the same place or in another queue; `None`: it was gone."""
     inside = path.relative_to(top)
     target = copy / (Path(queue, *inside.parts[1:]) if queue else inside)
-    folders(path.parent, target.parent)
     try:
+        folders(path.parent, target.parent)
         os.link(path, target, follow_symlinks=False)
     except FileNotFoundError:
         return None
@@ -231,8 +243,8 @@ def folders(path: Path, target: Path) -> None:
 
 def like(path: Path, target: Path) -> None:
     """Make a folder with the owner, the mode and the times of another one."""
-    target.mkdir(0o700, exist_ok=True)
     state = path.stat()
+    target.mkdir(0o700, exist_ok=True)
     os.chown(target, state.st_uid, state.st_gid)
     shutil.copystat(path, target)
 
@@ -240,7 +252,8 @@ def like(path: Path, target: Path) -> None:
 def date_like(top: Path, copy: Path) -> None:
     """Folders have the times of those that they are copies of, and not of when they were filled."""
     for folder in (path for path in copy.rglob("*") if path.is_dir()):
-        shutil.copystat(top / folder.relative_to(copy), folder)
+        with suppress(FileNotFoundError):  # of a mailbox that was removed meanwhile
+            shutil.copystat(top / folder.relative_to(copy), folder)
 
 
 COMMANDS: dict[str, tuple[int, Callable[..., None]]] = {

@@ -6,6 +6,7 @@ The mover of these tests moves messages each time that a folder is about to be r
 import importlib.util
 import os
 import random
+import shutil
 from pathlib import Path
 
 import pytest
@@ -234,3 +235,71 @@ def test_a_copy_is_of_the_same_moment_as_its_times_say(program):
     message(program, "deferred", queue_id(OLD, 3))
     os.utime(program.QUEUE / "deferred", (OLD, OLD))
     assert (dumped(program) / "deferred").stat().st_mtime == OLD
+
+
+def test_new_mail_of_the_machine_that_is_picked_up_as_it_is_copied_is_never_in_the_copy_twice(program, mover):
+    name, other = queue_id(NEW, 1), queue_id(NEW, 2)
+    real, passes = program.queue_pass, []
+
+    def queue_pass(*arguments):
+        passes.append(None)
+        if len(passes) == program.LEAST_PASSES:
+            message(program, "maildrop", name)
+        return real(*arguments)
+
+    def pick_up():
+        path = program.QUEUE / "maildrop" / name
+        if path.exists() and (program.QUEUE / ".copy" / "maildrop" / name).exists():
+            message(program, "incoming", other)
+            path.unlink()
+
+    program.queue_pass = queue_pass
+    mover(pick_up)
+    assert name not in mails(dumped(program))
+
+
+def test_a_stream_of_the_machines_own_mail_does_not_keep_the_copy_from_coming_to_an_end(program):
+    old = message(program, "incoming", queue_id(OLD, 1)).name
+    numbers, real = iter(range(2, 2_000)), program.queue_pass
+    waiting = [message(program, "maildrop", queue_id(NEW, next(numbers))) for _ in range(3)]
+
+    def queue_pass(*arguments):
+        found = real(*arguments)
+        waiting.pop(0).unlink()
+        waiting.append(message(program, "maildrop", queue_id(NEW, next(numbers))))
+        return found
+
+    program.queue_pass = queue_pass
+    assert old in mails(dumped(program))
+
+
+def test_a_stream_of_new_mail_does_not_keep_maildirs_from_being_copied(program, mailbox, mover):
+    (mailbox / "new" / f"{OLD}.host").write_text("mail")
+    numbers = iter(range(2_000))
+    mover(lambda: (mailbox / "new" / f"{NEW}.M{next(numbers)}.host").write_text("mail") and None)
+    copy = maildirs_dumped(program, mailbox)
+    assert f"{OLD}.host" in [p.name for p in copy.rglob("*")]
+
+
+def test_a_mailbox_that_is_removed_while_it_is_copied_is_no_failure(program, mailbox):
+    (mailbox / "new" / "1.host").write_text("mail")
+    other = mailbox.parent / "gone"
+    for part in ("tmp", "new", "cur"):
+        (other / part).mkdir(parents=True)
+    real = program.maildirs_pass
+
+    def maildirs_pass(*arguments):
+        found = real(*arguments)
+        shutil.rmtree(other, ignore_errors=True)
+        return found
+
+    program.maildirs_pass = maildirs_pass
+    copy = maildirs_dumped(program, mailbox)
+    assert [p.name for p in copy.rglob("*") if p.is_file()] == ["1.host"]
+
+
+def test_folders_that_the_queue_lacks_are_dated_by_nothing(program):
+    path = message(program, "active", queue_id(OLD, 1))
+    (program.QUEUE / "active" / "A").mkdir()
+    path.rename(program.QUEUE / "active" / "A" / path.name)
+    assert mails(dumped(program)) == [path.name]
