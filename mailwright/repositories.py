@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
+from urllib.parse import quote
 
 from cryptography import x509
 
@@ -101,7 +102,8 @@ def for_machine(
     if not isinstance(store, HostStore) or over_ssh(fleet):
         return _reached(fleet, store, machine, secrets, who)
     at = f"{_named(fleet, store.machine).fqdn.bare}:{STORE_PORT}"
-    url = f"rest:https://{machine}:{secrets.get(secret(machine, 'rest'))}@{at}/{machine}/"
+    password = quote(secrets.get(secret(machine, "rest")).strip(), safe="")
+    url = f"rest:https://{machine}:{password}@{at}/{machine}/"
     location = who.file("repository", _line(url))
     ca = _authority(store, folder)
     return who.repository(
@@ -176,7 +178,7 @@ def _reached(fleet: Fleet, store: Store, machine: str, secrets: Secrets, who: _W
     public_key(key)  # a bad one is said here, and not by ssh on the machine in the middle of a night
     hosts = "".join(f"{_ALIAS} {' '.join(one.split()[:2])}\n" for one in known)
     # ssh refuses a key of its own user that a group may read; root reads it for the keeper's `view`
-    own = replace(who.file("ssh", key.encode()), owner=who.account, mode=0o600)
+    own = replace(who.file("ssh", _line(key)), owner=who.account, mode=0o600)
     files = (own, File(f"{who.folder}/known_hosts", hosts.encode()))
     command = shlex.join(_ssh(who.folder, user, port, host))
     if isinstance(store, HostStore):

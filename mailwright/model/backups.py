@@ -16,6 +16,9 @@ STORE_PORT = 8000
 """Where a store with Debian 13 takes backups (HTTPS). One with Debian 12 takes them over SSH."""
 
 
+_MACHINE = "{machine}"
+
+
 class HostStore(Model):
     """A machine of the fleet with the role `backup_store` takes them, and lets nobody take them away."""
 
@@ -28,12 +31,22 @@ class HostStore(Model):
     Relative to the fleet file, `~` allowed."""
 
 
+def _endpoint(url: str) -> str:
+    """Refuse what holds a user, or no host, or no port where one is said."""
+    found = urlsplit(url)  # its port raises a ValueError of its own
+    if not found.hostname or "@" in found.netloc or found.port == 0:
+        raise ValueError("not the address of a service, such as https://s3.example.net:9000")
+    return url
+
+
 class S3Store(Model):
     """A bucket of an S3 service; what its keys may do is the service's to enforce."""
 
     type: Literal["s3"]
     """Amazon S3, or what speaks like it."""
-    endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$")] = "https://s3.amazonaws.com"
+    endpoint: Annotated[str, Field(pattern=r"^https?://[^/\s]+$"), AfterValidator(_endpoint)] = (
+        "https://s3.amazonaws.com"
+    )
     """Address of the service. Plain `http://` in labs only."""
     bucket: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")]
     """The bucket; each machine has a folder of its name in it."""
@@ -53,12 +66,20 @@ class SftpStore(Model):
     """Its name or address."""
     port: int = Field(default=22, ge=1, le=65535)
     """Where its sshd listens."""
-    user: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_.{}-]*$", max_length=64)] = "{machine}"
+    user: Annotated[str, Field(pattern=r"^[a-z_{][a-z0-9_.{}-]*$", max_length=64)] = "{machine}"
     """The account; `{machine}` stands for the machine's name, so that each has its own."""
     path: Annotated[str, Field(pattern=r"^[A-Za-z0-9_./{}-]+$")] = "{machine}"
     """Folder of a machine's repository, from where a login begins; `{machine}` as above."""
     host_keys: tuple[Annotated[str, AfterValidator(names.ssh_key)], ...] = Field(min_length=1)
     """The server's public host keys, as in `/etc/ssh/ssh_host_ed25519_key.pub`."""
+
+    @model_validator(mode="after")
+    def _apart(self) -> SftpStore:
+        if self.user.count(_MACHINE) + self.path.count(_MACHINE) == 0:
+            raise ValueError("all machines would share a repository: say {machine} in user or path")
+        if set("{}") & set((self.user + self.path).replace(_MACHINE, "")):
+            raise ValueError("user and path know no other placeholder than {machine}")
+        return self
 
 
 Store = Annotated[HostStore | S3Store | SftpStore, Field(discriminator="type")]

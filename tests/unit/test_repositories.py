@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+from urllib.parse import unquote, urlsplit
 
 import pytest
+from pydantic import ValidationError
 
 from mailwright.model.errors import MailwrightError, NeedsError, SecretError
 from mailwright.model.fleet import Fleet
@@ -103,6 +105,45 @@ def test_a_machine_tells_its_rest_server_its_own_name_and_password(fleet_of, sec
     assert (file.mode, file.owner, file.group) == (0o600, "root", "root")
 
 
+def test_a_password_that_an_operator_chose_is_one_in_the_location_too(fleet_of):
+    chosen = {"backup/out1/rest": "p@ss/w#1 %\n", "backup/out1/password": "x"}
+    found = for_machine(fleet_of("host"), "out1", GivenSecrets(chosen))
+    location = urlsplit(found.url.removeprefix("rest:"))
+    assert (location.hostname, location.port) == ("vault1.brightpost.example", 8000)
+    assert unquote(location.password) == "p@ss/w#1 %"
+
+
+@pytest.mark.parametrize("kind", ["host-12", "sftp"])
+def test_a_key_ends_as_ssh_wants_it_however_it_was_set(kind, fleet_of, secrets_of):
+    fleet = fleet_of(kind)
+    secrets = secrets_of(fleet)
+    bare = GivenSecrets({name: secrets.get(name).strip() for name in secrets.names()})
+    key = next(f for f in for_machine(fleet, "out1", bare).files if f.path.endswith("/ssh"))
+    assert key.content.endswith(b"-----END OPENSSH PRIVATE KEY-----\n")
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://s3.example.net:99999",
+        "https://s3.example.net:x",
+        "https://:9000",
+        "https://a:b@s3.example.net",
+    ],
+)
+def test_an_endpoint_that_is_none_is_refused(endpoint, fleet_of):
+    with pytest.raises(ValidationError, match="endpoint"):
+        fleet_of("s3", endpoint=endpoint)
+
+
+@pytest.mark.parametrize(
+    "different", [{"user": "box", "path": "all"}, {"path": "{name}"}, {"user": "{machine}}"}]
+)
+def test_machines_that_would_share_a_repository_are_refused(different, fleet_of):
+    with pytest.raises(ValidationError, match="machine"):
+        fleet_of("sftp", **different)
+
+
 @pytest.mark.parametrize("kind", ["host", "host-12"])
 def test_the_keeper_works_in_the_folder_as_the_machines_account(kind, fleet_of, secrets_of):
     fleet = fleet_of(kind)
@@ -143,6 +184,7 @@ def test_a_bucket_has_a_folder_for_each_machine_and_two_users(who, key, fleet_of
     ("different", "url", "login"),
     [
         ({}, "sftp:out1@backup-store:out1", "out1"),
+        ({"user": "{machine}"}, "sftp:out1@backup-store:out1", "out1"),
         ({"user": "box", "path": "/srv/{machine}"}, "sftp:box@backup-store:/srv/out1", "box"),
         ({"user": "box-{machine}", "path": "backup"}, "sftp:box-out1@backup-store:backup", "box-out1"),
     ],
