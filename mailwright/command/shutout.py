@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from mailwright.backup.programs import Keeper
-from mailwright.backup.snapshots import RETENTIONS, BackupError, Snapshot, span, stamp
+from mailwright.backup.snapshots import RETENTIONS, BackupError, Snapshot, holds, span, stamp
 from mailwright.command.alone import alone
 from mailwright.command.console import note
 from mailwright.command.growing import Growing
@@ -82,6 +82,12 @@ class Lost:
             f"{each.retention}: {stamp(each.time)}, {span((now - each.time).total_seconds())} ago: "
             f"{', '.join(each.paths) or 'names and numbers of accounts'}"
             for each in chosen
+        ]
+        declared = site.plan(self.growing.machine(site)).merged.backups
+        lines += [
+            f"in none of these: {path.path} ({path.reason}); --at TIME takes older ones"
+            for path in declared
+            if not any(each.retention == path.retention and holds(each, path) for each in chosen)
         ]
         lost = f"what {name} took or changed after these times is lost, unless its disk comes back"
         return "\n".join([*lines, lost])

@@ -161,6 +161,13 @@ def test_the_newest_snapshot_of_each_class_by_then_is_taken():
 
 
 def test_what_is_lost_is_said_and_a_machine_without_a_snapshot_is_not_begun(inventory, host, monkeypatch):
+    (inventory.parent / "anchors").touch()
+    authority = f"ca: {inventory.parent}/ca.pem"
+    text = inventory.read_text().replace(f"  {authority}\n", "").replace(f", {authority}", "")
+    inventory.write_text(text)
+    site = growing(inventory).site
+    vault = locate(site.fleet, inventory, {})
+    initialise(site.fleet, vault.file, vault.identity, roles=site.roles, environ={})
     host(None)
     when = datetime(2026, 11, 22, 9, tzinfo=UTC)
     had = {"out1": (Snapshot(when, "1", "short", ("/var/spool/postfix",)),)}
@@ -169,6 +176,8 @@ def test_what_is_lost_is_said_and_a_machine_without_a_snapshot_is_not_begun(inve
     said = lost(inventory).backups(None)
     assert "short: 2026-11-22T09:00:00Z" in said
     assert "what out1 took or changed after these times is lost" in said
+    assert "in none of these: /etc/mailwright/certificates" in said
+    assert "in none of these: /var/spool/postfix" not in said
     with pytest.raises(BackupError, match="has no snapshot of 2026-11-21T00:00:00Z or before"):
         lost(inventory).backups(datetime(2026, 11, 21, tzinfo=UTC))
     with pytest.raises(BackupError, match="remove --lost"):
