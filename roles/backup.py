@@ -202,7 +202,7 @@ def checks(ctx: Context[BackupSettings]) -> Iterable[Check]:
     if not ctx.machine.closed:
         yield Check(
             "the last backups went well and are fresh",
-            f"date +%s; stat -c %Y {SINCE}; {PROGRAM} status",
+            f"date +%s && stat -c %Y {SINCE} && {PROGRAM} status",
             lambda result: _fresh(result, seconds(ctx.settings.stale_after)),
             f"{PROGRAM} run on {ctx.machine.name} says why; so does journalctl -u {UNIT}",
         )

@@ -211,6 +211,26 @@ def test_a_dump_that_fails_is_told_by_its_last_words_and_leaves_nothing(desk):
     assert not (desk.live / ".copy").exists()
 
 
+def test_a_copy_that_cannot_be_made_keeps_nothing_else_from_being_backed_up(desk):
+    queue = desk.sources[1]
+    (desk.live / "lost").symlink_to("nowhere")
+    desk.sources.insert(1, {**queue, "at": str(desk.live / "lost" / "copy")})
+    desk.configure()
+    done = desk.run("run", "short")
+    assert done.returncode == 1
+    assert "lost: File exists" in done.stderr
+    assert desk.json("snapshots")[0]["paths"] == [queue["path"]]
+
+
+def test_a_link_to_a_folder_is_told_and_not_taken_for_what_it_leads_to(desk):
+    (desk.live / "link").symlink_to(desk.live / "keys")
+    desk.sources.append({**desk.sources[0], "path": str(desk.live / "link")})
+    desk.configure()
+    done = desk.run("run", "long")
+    assert done.returncode == 1
+    assert f"link: it is a link, and would be backed up as one: name {desk.live}/keys" in done.stderr
+
+
 def test_a_killed_run_is_seen_and_the_next_one_goes_on(desk):
     desk.run("run")
     process = desk.started()

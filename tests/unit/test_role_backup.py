@@ -1,6 +1,7 @@
 """Pins what a machine backs up and where to, and when its verification is red; the lab proves the rest."""
 
 import json
+import subprocess
 
 import pytest
 from pydantic import ValidationError
@@ -67,6 +68,22 @@ def test_everything_that_the_roles_and_the_operator_name_is_backed_up(plan, cont
 def test_half_a_dump_of_the_operators_is_refused(plan):
     with pytest.raises(ValidationError, match="`dump` and `at` go together"):
         plan({"paths": [{"path": "/srv/app", "reason": "x", "dump": "true"}]})
+
+
+@pytest.mark.parametrize("at", ["/srv/app", "/srv"])
+def test_a_dump_that_would_wipe_what_it_is_a_copy_of_is_refused(plan, at):
+    with pytest.raises(ValidationError, match="`at` is emptied"):
+        plan({"paths": [{"path": "/srv/app", "reason": "x", "dump": "true", "at": at}]})
+
+
+def test_a_machine_that_lost_its_note_of_when_backups_began_is_told_in_a_line(plan, tmp_path):
+    check = next(c for _, c in plan().checks() if "fresh" in c.name)
+    (tmp_path / "program").write_text("#!/bin/sh\necho '{\"held\": null}'\n")
+    (tmp_path / "program").chmod(0o755)
+    command = check.command.replace(backup.SINCE, str(tmp_path / "since"))
+    command = command.replace(backup.PROGRAM, str(tmp_path / "program"))
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert "No such file" in check.judge(Result(done.returncode, done.stdout, done.stderr))
 
 
 def test_what_opens_the_repository_is_roots_alone_and_in_no_file_that_others_read(plan):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Literal
 
 from mailwright.model.errors import NeedsError
@@ -80,6 +81,8 @@ class BackupPath:
             raise NeedsError(f"backup of {self.path}: `dump` and `at` go together, `restore` needs both")
         if self.at:
             check_path(self.at)
+            if PurePosixPath(self.path).is_relative_to(self.at):
+                raise NeedsError(f"backup of {self.path}: `at` is emptied, and is that path or above it")
 
     @property
     def copied(self) -> str:

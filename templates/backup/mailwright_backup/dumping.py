@@ -22,6 +22,8 @@ def copies(sources: Iterable[Source]) -> Iterator[tuple[list[str], list[str]]]:
                 paths.append(_copied(source))
             except BackupError as error:
                 faults.append(str(error))
+            except OSError as error:
+                faults.append(f"{error.filename or source.at}: {error.strerror or error}")
         yield paths, faults
     finally:
         for source in dumped:
@@ -65,4 +67,8 @@ def _copied(source: Source) -> str:
     if source.dump:
         make_empty(source)
         run_shell(f"dump of {source.path}", source.dump)
+    elif Path(source.path).is_symlink():
+        # restic follows no links: https://restic.readthedocs.io/en/stable/040_backup.html
+        goal = Path(source.path).resolve()
+        raise BackupError(f"{source.path}: it is a link, and would be backed up as one: name {goal}")
     return source.copied
