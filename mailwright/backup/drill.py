@@ -65,14 +65,24 @@ class Drill:
         """Begin the report.
 
         Raises:
-            BackupError: the backups hold what the spare is known by.
+            BackupError: the backups hold what the spare is known by, or who may log in to it.
         """
         for path in self._paths:
             if f"{_HOST_KEY}/".startswith(f"{path.path}/") or path.path.startswith(_HOST_KEY):
                 why = "the spare would be taken for it ever after; back up what is meant more narrowly"
                 raise BackupError(f"{self.name}: {path.path} has its SSH host keys: {why}")
+        for key in self._logins():
+            if found := next((p.path for p in self._paths if f"{key}/".startswith(f"{p.path}/")), None):
+                why = "the spare would let nobody in afterwards; back up what is meant more narrowly"
+                raise BackupError(f"{self.name}: {found} has who may log in ({key}): {why}")
         releases = self.original.machine.debian, self.spare.machine.debian
         self.report = Report(self.name, self.spare.machine.name, releases, datetime.now(UTC))
+
+    def _logins(self) -> Iterator[str]:
+        """Files on the spare without which nobody of ours can log in to it."""
+        user = self.spare.machine.ssh.user
+        yield from (f"{home}/.ssh/authorized_keys" for home in ("/root", f"/home/{user}"))
+        yield from (user.authorized_keys for user in self.double.merged.users if user.managed_keys)
 
     @property
     def name(self) -> str:

@@ -17,7 +17,7 @@ from mailwright.backup.report import markdown
 from mailwright.backup.snapshots import BackupError
 from mailwright.backup.spares import HostSpare, wipe
 from mailwright.backup.standin import stand_in
-from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Unit
+from mailwright.model.needs import BackupPath, Certificate, Directory, File, Needs, Package, Unit, User
 from mailwright.model.role import Role, Settings
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
@@ -180,6 +180,17 @@ def test_a_spare_does_not_get_the_host_keys_of_another_machine(desk, path):
     )
     desk.world.site = Site(desk.world.site.fleet, (role, *ROLES[1:]), GivenSecrets({}))
     with pytest.raises(BackupError, match="has its SSH host keys"):
+        desk.hold()
+    assert desk.log == []
+
+
+@pytest.mark.parametrize("path", ["/root", "/root/.ssh", "/home", "/home/ops"])
+def test_a_spare_lets_in_whom_it_did(desk, path):
+    users = (User("ops", home="/home/ops", system=False),)
+    needs = Needs(backups=(BackupPath(path, "x"),), users=users)
+    role = Role("signer", Settings, apply=lambda _: None, needs=lambda _: needs)
+    desk.world.site = Site(desk.world.site.fleet, (role, *ROLES[1:]), GivenSecrets({}))
+    with pytest.raises(BackupError, match="has who may log in"):
         desk.hold()
     assert desk.log == []
 
