@@ -20,10 +20,11 @@ import pytest
 PROGRAM = Path(__file__).parents[2] / "templates" / "backup_store"
 sys.path.insert(0, str(PROGRAM))
 
+from mailwright_backup_keeper import __main__ as program  # noqa: E402
 from mailwright_backup_keeper import doors, looking, room  # noqa: E402
-from mailwright_backup_keeper.memory import Snapshot  # noqa: E402
+from mailwright_backup_keeper.memory import Snapshot, recall, recorded  # noqa: E402
 from mailwright_backup_keeper.retention import gone  # noqa: E402
-from mailwright_backup_keeper.wanted import Rules  # noqa: E402
+from mailwright_backup_keeper.wanted import Failed, Rules  # noqa: E402
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 ONLY = Rules()
@@ -52,6 +53,8 @@ elif words[0] == "snapshots":
 elif words[0] == "forget":
     for one in words[1:]: (here / "snapshots" / one).unlink()
 elif words[0] == "check" and (here.parent / "broken").exists(): fail("Fatal: repository contains errors")
+elif words[0] == "check" and (here.parent / "rotten").exists(): fail("pack " + 64 * "a" + " is damaged")
+elif words[:2] == ["repair", "packs"]: open("pack-" + words[2], "x").close()
 """
 
 
@@ -313,3 +316,44 @@ def test_no_machine_dates_its_first_snapshot_into_the_future(said, keeper, tmp_p
     file.write_text(json.dumps(json.loads(file.read_text()) | {"time": said}))
     (one,) = json.loads(keeper("snapshots").stdout)
     assert abs(time.time() - one["seen"]) < 60
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_a_damaged_pack_is_taken_out_again_after_a_run_that_was_killed(elsewhere, keeper, tmp_path):
+    keeper("keys")
+    if elsewhere:
+        stored_elsewhere(tmp_path)
+    (tmp_path / "rotten").touch()
+    for _ in range(2):
+        assert "damaged packs were taken out" in keeper("check").stderr
+    kept = tmp_path / "home" / "damaged-out1" if elsewhere else tmp_path / ".damaged-out1"
+    assert len(list(kept.rglob("pack-*"))) == 2
+    assert not list((tmp_path / "run").glob("*pack*")), "it is gone at the next boot"
+
+
+@pytest.mark.parametrize("error", [Failed("out1: no"), OSError(5, "Input/output error", "/srv/x")])
+def test_what_is_wrong_with_one_repository_keeps_nobody_from_the_others(error, tmp_path, monkeypatch, capsys):
+    machines = tuple(SimpleNamespace(name=name) for name in ("out1", "out2"))
+    wanted = SimpleNamespace(machines=machines, named=lambda _: machines, run=tmp_path)
+    done = []
+
+    def work(_, machine):
+        done.append(machine.name)
+        if machine.name == "out1":
+            raise error
+
+    monkeypatch.setattr(program.looking, "look", lambda restic: work(None, restic.machine))
+    monkeypatch.setattr(program, "measure", lambda _: done.append("measured"))
+    assert program._round(wanted, None, work) == 1
+    assert done == ["out1", "measured", "out2", "measured"]
+    done.clear()
+    assert program._look(wanted, None) == 1
+    assert done == ["out1", "out2", "measured"]
+    assert capsys.readouterr().err.count("out1: ") == 2
+
+
+def test_a_file_that_cannot_be_read_is_the_reason_of_a_round(tmp_path):
+    wanted = SimpleNamespace(home=tmp_path)
+    with pytest.raises(OSError, match="error"), recorded(wanted, "out1", "prune"):
+        raise OSError(5, "Input/output error", "/srv/x")
+    assert recall(wanted, "out1").prune.error == "out1: /srv/x: Input/output error"

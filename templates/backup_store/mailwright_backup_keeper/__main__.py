@@ -17,7 +17,7 @@ from typing import Any
 from mailwright_backup_keeper import keys, looking, rounds
 from mailwright_backup_keeper.restic import Restic, sentence
 from mailwright_backup_keeper.status import measure, status
-from mailwright_backup_keeper.wanted import Failed, Machine, Wanted, read
+from mailwright_backup_keeper.wanted import Failed, Machine, Wanted, failed, read
 
 CONFIG = "/etc/mailwright/backup-keeper.json"
 _WAIT = 300.0
@@ -107,13 +107,12 @@ def _status(wanted: Wanted, asked: argparse.Namespace) -> None:
 
 
 def _look(wanted: Wanted, _: argparse.Namespace) -> int:
-    """What is wrong with one repository is no reason to leave the others."""
     wrong = []
     for machine in wanted.machines:
         try:
             looking.look(Restic(wanted, machine))
-        except Failed as error:
-            wrong.append(str(error))
+        except (Failed, OSError) as error:
+            wrong.append(failed(machine.name, error))
     measure(wanted)
     return _say(wrong)
 
@@ -127,13 +126,14 @@ def _check(wanted: Wanted, asked: argparse.Namespace) -> int:
 
 
 def _round(wanted: Wanted, name: str | None, work: Callable[[Wanted, Machine], None]) -> int:
+    """What is wrong with one repository is no reason to leave the others."""
     wrong = []
     for machine in wanted.named(name):
         with _alone(wanted):
             try:
                 work(wanted, machine)
-            except Failed as error:
-                wrong.append(str(error))
+            except (Failed, OSError) as error:
+                wrong.append(failed(machine.name, error))
             measure(wanted)
     return _say(wrong)
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mailwright_backup_keeper.wanted import Failed, Wanted
+from mailwright_backup_keeper.wanted import Failed, Wanted, failed
 
 
 @dataclass
@@ -104,6 +104,9 @@ def recorded(wanted: Wanted, name: str, kind: str) -> Iterator[Memory]:
         yield memory
     except Failed as error:
         last.error = str(error)
+        raise
+    except OSError as error:
+        last.error = failed(name, error)
         raise
     except BaseException:
         last.error = f"{name}: the {kind} was interrupted"

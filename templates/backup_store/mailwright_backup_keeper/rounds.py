@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterable
+from pathlib import Path
 
 from mailwright_backup_keeper import looking, room
 from mailwright_backup_keeper.memory import Memory, recorded
@@ -110,25 +112,37 @@ def _repair_index(restic: Restic) -> None:
 def _taken_out(restic: Restic, packs: Iterable[str]) -> str:
     """Take damaged packs out, so that the next backup stores again what it still finds on the machine.
 
-    A pack is kept beside the repositories: nothing is lost that was not lost before.
+    A pack is kept beside the repositories, or with the keeper: nothing is lost that was not lost before.
     """
-    wanted, machine = restic.wanted, restic.machine
-    folder = machine.folder
-    aside = folder.with_name(f".damaged-{machine.name}") if folder else None
-    if aside:
-        aside.mkdir(mode=0o700, exist_ok=True)
-        if os.geteuid() == 0:
-            shutil.chown(aside, machine.account, machine.account)
-    if wanted.salvage:
-        restic.run("repair", "packs", *packs, cwd=aside or wanted.run)
-    elif folder and aside:
+    folder = restic.machine.folder
+    if restic.wanted.salvage:
+        # A folder of its own each time: restic writes over no copy that an earlier run made.
+        own = Path(tempfile.mkdtemp(dir=_aside(restic)))
+        _give(restic, own)
+        restic.run("repair", "packs", *packs, cwd=own)
+    elif folder:
         there = [f for pack in packs if (f := folder / "data" / pack[:2] / pack).exists()]
         if there:
-            restic.aside(["mv", "-t", str(aside), *map(str, there)])
+            restic.aside(["mv", "-t", str(_aside(restic)), *map(str, there)])
         _repair_index(restic)
     else:
         return "the keeper's restic is too old to take damaged packs out: use one of version 0.16 or later"
     return "damaged packs were taken out: back the machine up now, then check again"
+
+
+def _aside(restic: Restic) -> Path:
+    """Where a machine's damaged packs are kept."""
+    machine = restic.machine
+    name = f"damaged-{machine.name}"
+    aside = machine.folder.with_name(f".{name}") if machine.folder else restic.wanted.home / name
+    aside.mkdir(mode=0o700, exist_ok=True)
+    _give(restic, aside)
+    return aside
+
+
+def _give(restic: Restic, folder: Path) -> None:
+    if os.geteuid() == 0:
+        shutil.chown(folder, restic.machine.account, restic.machine.account)
 
 
 def repair(wanted: Wanted, machine: Machine) -> str:

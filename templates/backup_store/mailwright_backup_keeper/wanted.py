@@ -16,6 +16,13 @@ class Failed(Exception):  # noqa: N818 - as the others of its kind, it is named 
     """What went wrong, in one line that an operator can act on."""
 
 
+def failed(name: str, error: Failed | OSError) -> str:
+    """What went wrong with a machine's repository, in one line that names it."""
+    if isinstance(error, OSError):
+        return f"{name}: {f'{error.filename}: ' if error.filename else ''}{error.strerror or error}"
+    return str(error)
+
+
 @dataclass(frozen=True)
 class Rules:
     """Which snapshots of a class stay. `within` is seconds; 0: no such rule."""
