@@ -95,10 +95,11 @@ def _instead(one: Required, inventory: str, others: Collection[str]) -> str:
 
 
 def affected(site: Site, before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
-    """The machines that another value of a secret changes something on: the keeper of backups first.
+    """The machines that another value of a secret changes something on: the keeper of backups last.
 
-    The keeper lets new keys in and shuts the old ones out: a machine that has its new key earlier finds
-    no repository that opens.
+    The keeper lets new keys in and shuts the old ones out: a machine that still has its old key then takes
+    itself for one that was replaced, and stops its mail. One that has its new key early makes no backup
+    meanwhile.
     """
     changed = {name for name in after if before.get(name) != after[name]}
     found = []
@@ -112,17 +113,17 @@ def affected(site: Site, before: Mapping[str, str], after: Mapping[str, str]) ->
         if concerned:
             found.append(machine.name)
     keeper = site.fleet.backup.kept_by
-    return tuple(sorted(found, key=lambda name: name != keeper))
+    return tuple(sorted(found, key=lambda name: name == keeper))
 
 
 def turns(site: Site, machines: Sequence[str], drawn: Sequence[str]) -> tuple[tuple[str, ...], ...]:
-    """Machines in the groups in which they are deployed: the keeper first, where backups' keys change."""
+    """Machines in the groups in which they are deployed: the keeper last, where backups' keys change."""
     keeper = site.fleet.backup.kept_by
     concerned = any(kind(name) in ("backup", _KEEPERS) for name in drawn)
     if keeper is None or keeper not in machines or not concerned:
         return (tuple(machines),) if machines else ()
     rest = tuple(name for name in machines if name != keeper)
-    return ((keeper,), rest) if rest else ((keeper,),)
+    return (rest, (keeper,)) if rest else ((keeper,),)
 
 
 def by_hand(names: Sequence[str], inventory: str) -> Iterator[str]:

@@ -99,10 +99,11 @@ def test_with_apply_the_new_value_is_in_the_file_before_a_machine_is_deployed(be
     assert at_that_time["submission/shop"] != before["submission/shop"]
 
 
-def test_the_keeper_of_backups_lets_new_keys_in_before_a_machine_has_them(bench):
+def test_the_keeper_of_backups_shuts_old_keys_out_once_no_machine_has_them(bench):
+    """Whose key was good and is refused holds itself for replaced, and stops its Postfix."""
     before = bench.secrets
     assert bench.rotate("--all-of", "backup", "--apply")[0] == 0
-    assert [machines for machines, _ in bench.deployed] == [["vault"], ["out1", "out2"]]
+    assert [machines for machines, _ in bench.deployed] == [["out1", "out2"], ["vault"]]
     assert {"backup/out1/password", "backup/out2/rest"} <= changed(before, bench.secrets)
     assert "backup-keeper/password" not in changed(before, bench.secrets)
 
@@ -128,7 +129,7 @@ def test_a_machine_that_fails_ends_it_before_the_next_stage(bench):
     assert status == 1
     assert "mailwright apply" in err
     assert "backup-keeper/password" not in changed(before, bench.secrets)
-    assert [machines for machines, _ in bench.deployed] == [["vault"]]
+    assert [machines for machines, _ in bench.deployed] == [["out1", "out2"]]
 
 
 @pytest.mark.parametrize(
