@@ -100,12 +100,12 @@ class Desk:
         ]
         self.configure()
 
-    def configure(self):
+    def configure(self, repository="rclone:out1"):
         data = {
             "machine": "out1",
             "sources": self.sources,
             "options": [],
-            "environment": {"HERE": str(self.here)},
+            "environment": {"HERE": str(self.here), "RESTIC_REPOSITORY": repository},
             "limit_upload": None,
             "patience": 600,
             "home": str(self.home),
@@ -312,6 +312,23 @@ def test_only_a_store_that_refuses_says_that_a_machine_is_replaced(desk, does, s
     done = desk.run("fence")
     assert done.returncode == status
     assert says in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("repository", "says"),
+    [
+        ("s3:https://s3.example.com/backups/out1", "Stat: Access Denied. AccessDenied"),
+        ("s3:https://s3.example.com/backups/out1", "unexpected HTTP response (403): 403 Forbidden"),
+        ("sftp:out1@backup-store:out1", "subprocess ssh: out1@backup-store: Permission denied (publickey)."),
+    ],
+)
+def test_somebody_elses_storage_that_lets_nobody_in_replaces_no_machine(desk, repository, says):
+    desk.configure(repository)
+    desk.does(f"cat|1|{says}")
+    done = desk.run("fence")
+    assert (done.returncode, "nobody can tell" in done.stderr) == (0, True)
+    desk.does("cat|12|Fatal: wrong password or no key found")
+    assert desk.run("fence").returncode == 3
 
 
 def test_what_was_brought_back_is_what_was_there(desk):

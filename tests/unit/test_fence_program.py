@@ -75,6 +75,16 @@ def test_the_one_that_the_store_knows_starts(machine):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_who_is_refused_stays_down_also_where_that_cannot_be_written_down(machine):
+    machine.watch()
+    machine.store(*REFUSED)
+    (machine.folder / "state" / "replaced.new").mkdir()  # as a full disk does, nothing can be written there
+    done = machine("boot")
+    assert done.returncode == 1
+    assert "wrong password" in done.stderr
+    assert machine.watch() == ["stop postfix.service mailwright-fence.service"]
+
+
 def test_one_that_is_refused_after_it_was_known_does_not_start_and_says_why(machine):
     machine.watch()
     machine.store(*REFUSED)

@@ -21,17 +21,14 @@ from mailwright_backup.wanted import BackupError, Wanted
 
 PARTIAL = 3
 """restic's status when a snapshot was made without something that could not be read."""
+_ANOTHER_KEY = "wrong password or no key found"
+"""The repository has another key for this machine: of any store that says that it has been replaced."""
 _REFUSED = (
-    "wrong password or no key found",  # the repository has another key for this machine
     "(401)",  # rest-server: another password
     "(403)",
     "Permission denied (publickey",  # ssh: another key
-    "Access Denied",  # S3, in the words of Amazon and of Ceph
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "The Access Key Id you provided does not exist",
 )
+"""What a store of the fleet says besides. From somebody else's it may be a bill that nobody paid."""
 _LOCKED = ("already locked",)
 _ABSENT = ("does not exist", "unable to open config file: stat")
 _MOVED = 4096
@@ -94,7 +91,7 @@ class Restic:
             if late:
                 raise BackupError(f"{late}{_last(complaints)}")
             if child.returncode not in (0, PARTIAL):
-                raise _failure(child.returncode, complaints)
+                raise _failure(child.returncode, complaints, ours=self.wanted.ours)
             return Answer(child.returncode, _text(out), complaints)
 
     def ask_when_free(
@@ -121,9 +118,9 @@ class Restic:
         self.ask("unlock")
 
 
-def refused(words: str) -> bool:
-    """Whether a store that speaks so knows this machine no more."""
-    return any(sign in words for sign in _REFUSED)
+def refused(words: str, *, ours: bool) -> bool:
+    """Whether a store that speaks so knows this machine no more; `ours`: it is a machine of the fleet."""
+    return _ANOTHER_KEY in words or (ours and any(sign in words for sign in _REFUSED))
 
 
 def run_shell(what: str, script: str) -> None:
@@ -200,10 +197,10 @@ def _text(file: IO[bytes]) -> str:
     return file.read().decode(errors="replace")
 
 
-def _failure(status: int, complaints: tuple[str, ...]) -> BackupError:
+def _failure(status: int, complaints: tuple[str, ...], *, ours: bool) -> BackupError:
     words = "\n".join(complaints)
     line = _reason(complaints) or f"restic ended with status {status}"
-    if refused(words):
+    if refused(words, ours=ours):
         return RefusedError(f"the store refuses this machine: {line}")
     if any(sign in words for sign in _LOCKED):
         return LockedError(line)

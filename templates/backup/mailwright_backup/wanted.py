@@ -70,6 +70,11 @@ class Wanted:
         """The retention classes, each of which has a snapshot of its own."""
         return tuple(dict.fromkeys((LONG, *(source.retention for source in self.sources))))
 
+    @property
+    def ours(self) -> bool:
+        """Whether a machine of the fleet takes the backups, and not somebody else's storage."""
+        return not self.environment.get("RESTIC_REPOSITORY", "").startswith(("s3:", "sftp:"))
+
     def of(self, retention: str) -> tuple[Source, ...]:
         """The sources of a class."""
         return tuple(source for source in self.sources if source.retention == retention)
