@@ -83,8 +83,12 @@ def makers(lab, site, store):
 
 
 def contents(store):
-    """Every file of every repository but locks, with its digest: what nobody but the keeper may change."""
-    find = f"find {REPOSITORIES} -type f ! -path '*/locks/*' ! -name .reserve -print0 | xargs -0r sha256sum"
+    """Every file of every repository but locks, with its digest: what nobody but the keeper may change.
+
+    A file that is on its way has another name than one that is there: other machines back up meanwhile.
+    """
+    whole = r"-regextype posix-extended -regex '.*/([0-9a-f]{64}|config)'"
+    find = f"find {REPOSITORIES} {whole} -type f ! -path '*/locks/*' -print0 | xargs -0r sha256sum"
     lines = store.run(find, timeout=300).require().stdout.splitlines()
     return {path: digest for digest, path in (line.split("  ", 1) for line in lines)}
 
