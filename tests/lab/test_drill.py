@@ -17,6 +17,8 @@ from mailwright.lab.shell import wait_until
 from mailwright.verify.ssh import runner
 from tests.lab.deploying import ROOT, command, deploy, mailwright, verify
 
+MINUTES = 5
+
 MACHINE, SPARE = "mx1", "spare1"
 MAIL = "/srv/mail"
 DRILLED = "drilled"

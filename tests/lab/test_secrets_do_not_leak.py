@@ -10,6 +10,8 @@ import pytest
 from mailwright.command.inventory import open_site
 from tests.lab.deploying import pyinfra_command, run, verify
 
+MINUTES = 3
+
 MACHINE = "out1"
 
 # The lab's containers share the controller's kernel, so one watcher here sees every process of both

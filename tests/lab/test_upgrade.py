@@ -18,6 +18,8 @@ from tests.lab.killing import SEED, kill_somewhere
 from tests.lab.serving import under_load
 from tests.lab.variants import environment, repository
 
+MINUTES = 8
+
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
 CODENAMES = {12: "bookworm", 13: "trixie"}
 NAMES = ("mw-daemon", "mw-library", "mw-kernel")
