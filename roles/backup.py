@@ -208,7 +208,7 @@ def checks(ctx: Context[BackupSettings]) -> Iterable[Check]:
         )
     yield Check(
         "the backup store answers, and takes this machine's key",
-        f"{PROGRAM} fence",
+        f"{PROGRAM} fence --within 25",
         lambda r: None if (r.status, r.stderr.strip()) == (0, "") else r.stderr.strip()[:300] or "no answer",
         f"mailwright verify --limit {ctx.fleet.backup.kept_by}; then mailwright apply to it",
     )

@@ -139,6 +139,7 @@ class Joining:
             Step(f"{name} answers on SSH and is the Debian it is said to be", self.see),
             Step(f"publish the addresses of {name}, its reverse names, and that it may send", self.publish),
             Step("the world sees them: at every name server, both ways, and in SPF", self.wait_until_seen),
+            Step(f"the backup store takes {name} in", self.take_in),
             Step(f"provision {name}", lambda: growing.apply([name])),
             Step(f"verify {name}", lambda: growing.verify([name])),
             Step("let it join: all that changes by it, then the names that lead to it", self.join),
@@ -191,6 +192,14 @@ class Joining:
         """Wait until forward and reverse names, records and SPF are what they should be."""
         site = self.growing.site
         return wait_until_seen(site, self.growing.machine(site), self.wait, lambda line: note(f"     {line}"))
+
+    def take_in(self) -> str:
+        """Bring the keeper of its backups up to date: until then the store knows neither it nor its address."""
+        fleet, name = self.growing.site.fleet, self.growing.name
+        keeper = fleet.backup.kept_by if fleet.backup else None
+        if keeper is None or keeper == name:
+            return "no other machine keeps its backups"
+        return self.growing.apply([keeper])
 
     def join(self) -> str:
         """Bring everything else up to date, balancers among it; then what leads clients here."""

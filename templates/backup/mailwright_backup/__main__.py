@@ -18,7 +18,7 @@ CONFIG = "/etc/mailwright/backup.json"
 REPLACED = 3
 """Status of `fence`: the store knows this machine no more."""
 _ANSWER = 15.0
-"""Seconds that a store has to answer `fence`."""
+"""Seconds that a store has to answer `fence`: a machine that boots waits for no longer."""
 _EXAMPLES = """\
 examples:
   mailwright-backup run                              back up everything now
@@ -83,7 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     hold = add("hold", _hold, "no backups from now on, also after a boot")
     hold.add_argument("reason")
     add("release", _release, "backups again")
-    add("fence", _fence, "whether the store still knows this machine; 3: it does not")
+    fence = add("fence", _fence, "whether the store still knows this machine; 3: it does not")
+    fence.add_argument(
+        "--within", type=float, default=_ANSWER, metavar="SECONDS", help="how long it has (default: 15)"
+    )
     return parser
 
 
@@ -146,10 +149,10 @@ def _release(wanted: Wanted, _: argparse.Namespace) -> int:
     return 0
 
 
-def _fence(wanted: Wanted, _: argparse.Namespace) -> int:
+def _fence(wanted: Wanted, asked: argparse.Namespace) -> int:
     try:
         # No cache: the machine's own copy would answer in the place of the store.
-        Restic(wanted).ask("cat", "config", "--no-lock", "--no-cache", longest=_ANSWER)
+        Restic(wanted).ask("cat", "config", "--no-lock", "--no-cache", longest=asked.within)
     except RefusedError as error:
         print(error, file=sys.stderr)
         return REPLACED
