@@ -13,6 +13,9 @@ from mailwright.observe.state import Observation, UnitState
 _TICK = 0.01
 """Seconds by which the kernel may date a file early (a tick, at 100 Hz)."""
 
+_LINKING = ("unmask", "enable", "disable")
+"""What changes the links to a unit's file and not the unit, in the order in which it is done."""
+
 # `systemctl is-enabled` words that need no enabling: systemctl(1), is-enabled.
 _NEED_NO_ENABLING = ("enabled", "enabled-runtime", "static", "indirect", "alias", "generated", "transient")
 
@@ -153,12 +156,22 @@ def unit_files(name: str) -> tuple[str, ...]:
 
 
 def apply(plan: Plan) -> str:
-    """Return the shell text that does the plan's steps, unit after unit, in the given order."""
+    """Return the shell text that does the plan's steps: what lasts over a reboot, then what runs, in order.
+
+    systemd reads all unit files again for each command that links them, unless it is told not to, and that
+    is most of the time of a first deploy. So they are linked first, and read once.
+    """
+    by_verb = {verb: [s.unit.name for s in plan.steps if verb in s.verbs] for verb in ("mask", *_LINKING)}
     lines = [_FUNCTIONS]
-    if plan.reread:
+    # Not `mask --now`: a timer that is masked before it is stopped ends up as failed.
+    lines += [f"systemctl stop -- {words(name)} 2>/dev/null || :" for name in by_verb["mask"]]
+    linked = [(verb, names) for verb, names in by_verb.items() if names]
+    lines += [f"systemctl {verb} -q --no-reload -- {words(*names)} 2>&1" for verb, names in linked]
+    if plan.reread or linked:
         lines.append("systemctl daemon-reload")
+    lines += [f"systemctl reset-failed -- {words(name)} 2>/dev/null || :" for name in by_verb["mask"]]
     for step in plan.steps:
-        lines += [_line(step.unit, verb) for verb in step.verbs]
+        lines += [_line(step.unit, verb) for verb in step.verbs if verb not in by_verb]
     started = [s.unit.name for s in plan.steps if {"start", "restart"} & set(s.verbs)]
     if started:
         lines.append(f"stay {words(*started)}")
@@ -166,14 +179,6 @@ def apply(plan: Plan) -> str:
 
 
 def _line(unit: Unit, verb: str) -> str:
-    if verb == "mask":
-        # Not `mask --now`: a timer that is masked before it is stopped ends up as failed.
-        name = words(unit.name)
-        return (
-            f"systemctl stop -- {name} 2>/dev/null || :\n"
-            f"systemctl mask -q -- {name} 2>&1\n"
-            f"systemctl reset-failed -- {name} 2>/dev/null || :"
-        )
     if verb in ("start", "restart"):
         return f"run {verb} {words(unit.name)}"
     if verb == "reload":

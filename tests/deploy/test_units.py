@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from mailwright.converge.units import apply, covers, decide, unit_files
@@ -202,7 +204,7 @@ def do(host, *units, state=RUNNING, **ctimes):
 def test_the_steps_are_done_in_order(systemd):
     assert do(systemd, Unit(NAME), state=changed(active="failed", file_state="disabled")).returncode == 0
     acts = [c.split()[1] for c in systemd.called() if c.split()[1] != "show"]
-    assert acts == ["enable", "reset-failed", "start"]
+    assert acts == ["enable", "daemon-reload", "reset-failed", "start"]
 
 
 def test_a_unit_that_does_not_come_up_is_shown_with_its_words(systemd):
@@ -236,4 +238,15 @@ class TestReloadMark:
 
 def test_masking_stops_first(systemd):
     do(systemd, Unit(NAME, masked=True))
-    assert [c.split()[1] for c in systemd.called()] == ["stop", "mask", "reset-failed"]
+    assert [c.split()[1] for c in systemd.called()] == ["stop", "mask", "daemon-reload", "reset-failed"]
+
+
+def test_unit_files_are_read_once_however_many_units_are_linked(systemd):
+    units = [Unit(f"mail{number}.service") for number in range(3)]
+    seen = replace(observation(), units={unit.name: changed(file_state="disabled") for unit in units})
+    assert systemd.run(apply(decide(units, FILES, seen))).returncode == 0
+    linked = [call for call in systemd.called() if call.split()[1] in ("enable", "daemon-reload")]
+    assert linked == [
+        "systemctl enable -q --no-reload -- mail0.service mail1.service mail2.service",
+        "systemctl daemon-reload",
+    ]
