@@ -35,7 +35,13 @@ _BASE_STEPS = (
     "rm -f /etc/ssh/ssh_host_*",  # each host has its own
     "rm -f /etc/resolv.conf /etc/hostname",  # mmdebstrap brings the controller's
     "rm -f /etc/machine-id /var/lib/dbus/machine-id",
-    "rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin",
+    # What apt makes of its lists takes a host seconds: it is done once, while the lists are of today.
+    "apt-get clean",
+    "apt-cache gencaches",
+    # Run at each daemon-reload, to look for disks, partitions and terminals that no container has.
+    "mkdir -p /etc/systemd/system-generators",
+    "cd /etc/systemd/system-generators && ls /usr/lib/systemd/system-generators | xargs -n 1 ln -s /dev/null",
+    "rm -f /etc/systemd/system-generators/systemd-sysv-generator",
 )
 
 # Lab disks are thrown away: dpkg need not wait for them. Nor does apt need descriptions in other tongues.
@@ -114,12 +120,14 @@ def build(image: Image, on_wait: Callable[[], None] = lambda: None) -> None:
 
 
 def _bootstrap(image: Image, half: Path, proxy: str) -> None:
-    aptconf = f'Acquire::http::Proxy "{proxy}";'
+    options = (f'Acquire::http::Proxy "{proxy}";', *_APT.splitlines())
     steps = [f"--customize-hook=chroot \"$1\" sh -ec '{step}'" for step in _BASE_STEPS]
     run(
         [
             *(*CONTAINED, "mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"),
-            *(f"--keyring={KEYRING}", f"--aptopt={aptconf}", f"--include={','.join(image.packages)}"),
+            *(f"--keyring={KEYRING}", f"--include={','.join(image.packages)}"),
+            *(f"--aptopt={option}" for option in options),
+            *("--skip=cleanup/apt/lists", "--skip=cleanup/apt/cache"),
             *(*steps, image.release, str(half / "root"), *image.archive.lines(image.release)),
         ],
         what=f"building the {image.name} image",
@@ -143,7 +151,7 @@ def _install(image: Image, half: Path, proxy: str) -> None:
     apt = f"apt-get -q -o Acquire::http::Proxy={proxy}"
     script = (
         f"{apt} update && {apt} install -y --no-install-recommends {' '.join(image.packages)}"
-        " && apt-get clean && rm -rf /var/lib/apt/lists/* /usr/sbin/policy-rc.d"
+        " && apt-get clean && rm /usr/sbin/policy-rc.d"
     )
     mounted = (overlay(image.layers[1:], root, work), str(merged))
     environment = ("env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND=noninteractive")
