@@ -5,6 +5,7 @@ restic here is a program of the test that keeps keys and snapshots in files, so 
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -22,7 +23,7 @@ sys.path.insert(0, str(PROGRAM))
 
 from mailwright_backup_keeper import __main__ as program  # noqa: E402
 from mailwright_backup_keeper import doors, looking, room  # noqa: E402
-from mailwright_backup_keeper.memory import Snapshot, recall, recorded  # noqa: E402
+from mailwright_backup_keeper.memory import Snapshot, missed, recall, recorded  # noqa: E402
 from mailwright_backup_keeper.retention import gone  # noqa: E402
 from mailwright_backup_keeper.wanted import Failed, Rules  # noqa: E402
 
@@ -54,6 +55,7 @@ elif words[0] == "forget":
     for one in words[1:]: (here / "snapshots" / one).unlink()
 elif words[0] == "check" and (here.parent / "broken").exists(): fail("Fatal: repository contains errors")
 elif words[0] == "check" and (here.parent / "rotten").exists(): fail("pack " + 64 * "a" + " is damaged")
+elif words[0] == "check" and (here.parent / "says").exists(): fail((here.parent / "says").read_text())
 elif words[:2] == ["repair", "packs"]: open("pack-" + words[2], "x").close()
 """
 
@@ -344,7 +346,7 @@ def test_what_is_wrong_with_one_repository_keeps_nobody_from_the_others(error, t
 
     monkeypatch.setattr(program.looking, "look", lambda restic: work(None, restic.machine))
     monkeypatch.setattr(program, "measure", lambda _: done.append("measured"))
-    assert program._round(wanted, None, work) == 1
+    assert program._round(wanted, None, "prune", work) == 1
     assert done == ["out1", "measured", "out2", "measured"]
     done.clear()
     assert program._look(wanted, None) == 1
@@ -357,3 +359,126 @@ def test_a_file_that_cannot_be_read_is_the_reason_of_a_round(tmp_path):
     with pytest.raises(OSError, match="error"), recorded(wanted, "out1", "prune"):
         raise OSError(5, "Input/output error", "/srv/x")
     assert recall(wanted, "out1").prune.error == "out1: /srv/x: Input/output error"
+
+
+def add_machine(tmp_path, name):
+    config = json.loads((tmp_path / "config").read_text())
+    (one, *_) = config["machines"]
+    environment = one["environment"] | {"RESTIC_REPOSITORY": str(tmp_path / "disk" / name)}
+    config["machines"].append(
+        one | {"name": name, "environment": environment, "folder": str(tmp_path / "disk" / name)}
+    )
+    (tmp_path / "config").write_text(json.dumps(config))
+
+
+@pytest.fixture
+def two(keeper, tmp_path):
+    """A store with the repositories of two machines on a disk, `tmp_path/disk`."""
+    for name in ("mx1", "mx2"):
+        add_machine(tmp_path, name)
+    config = json.loads((tmp_path / "config").read_text())
+    config["machines"] = config["machines"][1:]
+    (tmp_path / "config").write_text(json.dumps(config))
+    (tmp_path / "disk").mkdir()
+    assert keeper("keys").returncode == 0
+    return keeper
+
+
+def test_a_disk_that_is_not_mounted_is_not_taken_for_a_new_store(two, tmp_path):
+    (tmp_path / "disk").rename(tmp_path / "away")
+    for name in ("mx1", "mx2", "mx3"):
+        (tmp_path / "disk" / name).mkdir(parents=True)
+    add_machine(tmp_path, "mx3")
+    done = two("keys")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "are gone, all of them: mount their disk" in done.stderr
+    assert two("keys", "--settled").returncode == 1
+    assert not list((tmp_path / "disk").glob("*/keys"))
+    for name in ("mx1", "mx2", "mx3"):
+        (tmp_path / "disk" / name).rmdir()
+    (tmp_path / "disk").rmdir()
+    (tmp_path / "away").rename(tmp_path / "disk")
+    assert two("keys").returncode == 0
+    assert len(list((tmp_path / "disk").glob("*/keys"))) == 3
+
+
+def test_a_repository_that_is_gone_is_made_again_by_hand_alone(two, tmp_path):
+    (tmp_path / "disk" / "mx1").rename(tmp_path / "away")
+    add_machine(tmp_path, "mx3")
+    done = two("keys")
+    assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
+    assert "`mailwright-backup-keeper keys --anew mx1`" in done.stderr
+    assert (tmp_path / "disk" / "mx3" / "keys").exists()
+    assert two("keys", "--anew", "mx2").returncode == 1
+    assert not (tmp_path / "disk" / "mx1").exists()
+    assert two("keys", "--anew", "mx1").returncode == 0
+    assert (tmp_path / "disk" / "mx1" / "keys").exists()
+    assert two("keys", "--settled").returncode == 0
+
+
+def test_a_store_that_is_lost_for_good_is_made_anew_by_hand(two, tmp_path):
+    (tmp_path / "disk").rename(tmp_path / "away")
+    (tmp_path / "disk").mkdir()
+    assert two("keys", "--anew").returncode == 0
+    assert len(list((tmp_path / "disk").glob("*/keys"))) == 2
+
+
+LOCK = "Fatal: unable to create lock in backend: repository is already locked by PID 7"
+CUT = "error loading index 12345678: Get https://s3.example/x: dial tcp: connect: connection refused"
+
+
+@pytest.mark.parametrize(("elsewhere", "says"), [(False, LOCK), (True, LOCK), (True, CUT)])
+def test_a_repository_that_cannot_be_reached_is_an_error_and_no_damage(elsewhere, says, keeper, tmp_path):
+    keeper("keys")
+    if elsewhere:
+        stored_elsewhere(tmp_path)
+    (tmp_path / "says").write_text(says)
+    assert "out1: could not be checked: " in keeper("check").stderr
+    status = json.loads(keeper("status").stdout)
+    assert status["machines"]["out1"]["damaged"] == []
+    assert "out1: check: could not be checked: " in status["faults"]["read"][0]
+    assert "rebuild-index" not in (tmp_path / "asked").read_text()
+    assert "repair" not in (tmp_path / "asked").read_text()
+
+
+def test_an_index_that_is_damaged_here_is_still_made_anew(keeper, tmp_path):
+    keeper("keys")
+    (tmp_path / "says").write_text("error loading index 12345678: invalid data returned")
+    assert "has been made anew" in keeper("check").stderr
+
+
+def test_a_round_that_waits_in_vain_tries_every_machine_and_records_each(tmp_path, monkeypatch, capsys):
+    machines = tuple(SimpleNamespace(name=name) for name in ("out1", "out2", "out3"))
+    wanted = SimpleNamespace(machines=machines, named=lambda _: machines, run=tmp_path, home=tmp_path)
+    monkeypatch.setattr(program, "_WAIT", 0.0)
+    monkeypatch.setattr(program, "measure", lambda _: None)
+    done = []
+    handle = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
+        assert program._round(wanted, None, "check", lambda *_: done.append(1)) == 1
+    finally:
+        os.close(handle)
+    assert not done
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition(": ")[0] for line in said] == ["out1", "out2", "out3"]
+    assert all("not done" in recall(wanted, m.name).check.error for m in machines)
+    assert recall(wanted, "out1").prune.error == ""
+    with recorded(wanted, "out1", "check"):
+        pass
+    assert [bool(recall(wanted, name).check.error) for name in ("out1", "out2")] == [False, True]
+
+
+def test_a_missed_check_hides_no_fault_and_reads_no_more_than_its_turn(keeper, tmp_path):
+    keeper("keys")
+    keeper("check")
+    wanted = SimpleNamespace(home=tmp_path / "home")
+    missed(wanted, "out1", "check")
+    assert "check: not done" in json.loads(keeper("status").stdout)["faults"]["read"][0]
+    assert keeper("check").returncode == 0
+    assert "subset=2/7" in (tmp_path / "asked").read_text()
+    assert not json.loads(keeper("status").stdout)["faults"]["read"]
+    (tmp_path / "broken").touch()
+    keeper("check")
+    missed(wanted, "out1", "check")
+    assert "contains errors" in json.loads(keeper("status").stdout)["faults"]["read"][0]

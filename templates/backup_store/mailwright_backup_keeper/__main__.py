@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from mailwright_backup_keeper import keys, looking, rounds
+from mailwright_backup_keeper.memory import missed, not_done
 from mailwright_backup_keeper.restic import Restic, sentence
 from mailwright_backup_keeper.status import measure, status
 from mailwright_backup_keeper.wanted import Failed, Machine, Wanted, failed, read
@@ -22,6 +23,11 @@ from mailwright_backup_keeper.wanted import Failed, Machine, Wanted, failed, rea
 CONFIG = "/etc/mailwright/backup-keeper.json"
 _WAIT = 300.0
 """Seconds that one run waits for another."""
+
+
+class Busy(Failed):
+    """Another run did not end."""
+
 
 Run = Callable[[Wanted, argparse.Namespace], "int | None"]
 
@@ -56,6 +62,10 @@ def _parser() -> argparse.ArgumentParser:
 
     own = command("keys", _keys, "make repositories, and let nobody but keeper and machine open them")
     own.add_argument("--settled", action="store_true", help="succeed if there is nothing to do")
+    own.add_argument(
+        "--anew", action="store_true", help="make repositories again that were there and are gone"
+    )
+    own.add_argument("machine", nargs="?", help="whose is made again; default: all that are gone")
     for name, run, what in (
         ("snapshots", _snapshots, "print the snapshots as JSON, newest last"),
         ("status", _status, "print what is there and what is wrong, as JSON"),
@@ -89,7 +99,8 @@ def _keys(wanted: Wanted, asked: argparse.Namespace) -> int:
     if asked.settled:
         return 0 if keys.all_settled(wanted) else 1
     with _alone(wanted):
-        return _say(keys.settle(wanted))
+        named = wanted.named(asked.machine)
+        return _say(keys.settle(wanted, [machine.name for machine in named] if asked.anew else ()))
 
 
 def _snapshots(wanted: Wanted, asked: argparse.Namespace) -> None:
@@ -118,23 +129,26 @@ def _look(wanted: Wanted, _: argparse.Namespace) -> int:
 
 
 def _prune(wanted: Wanted, asked: argparse.Namespace) -> int:
-    return _round(wanted, asked.machine, rounds.prune)
+    return _round(wanted, asked.machine, "prune", rounds.prune)
 
 
 def _check(wanted: Wanted, asked: argparse.Namespace) -> int:
-    return _round(wanted, asked.machine, partial(rounds.check, whole=asked.all))
+    return _round(wanted, asked.machine, "check", partial(rounds.check, whole=asked.all))
 
 
-def _round(wanted: Wanted, name: str | None, work: Callable[[Wanted, Machine], None]) -> int:
-    """What is wrong with one repository is no reason to leave the others."""
+def _round(wanted: Wanted, name: str | None, kind: str, work: Callable[[Wanted, Machine], None]) -> int:
+    """What is wrong with one repository is no reason to leave the others, nor is a run that does not end."""
     wrong = []
     for machine in wanted.named(name):
-        with _alone(wanted):
-            try:
+        try:
+            with _alone(wanted):
                 work(wanted, machine)
-            except (Failed, OSError) as error:
-                wrong.append(failed(machine.name, error))
-            measure(wanted)
+        except Busy:
+            missed(wanted, machine.name, kind)
+            wrong.append(not_done(machine.name, kind))
+        except (Failed, OSError) as error:
+            wrong.append(failed(machine.name, error))
+        measure(wanted)
     return _say(wrong)
 
 
@@ -184,7 +198,7 @@ def _alone(wanted: Wanted) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise Failed("another run is at work: try again when it has ended") from None
+                    raise Busy("another run is at work: try again when it has ended") from None
                 time.sleep(0.2)
         yield
     finally:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from mailwright_backup_keeper import doors, room
@@ -20,15 +21,21 @@ IN_FORCE = "password"
 """The keeper's password as it was when all keys were in order: it opens what an exchange did not reach."""
 
 
-def settle(wanted: Wanted) -> list[str]:
-    """Make what is missing and put the keys of all machines right; returns what failed, a line each."""
-    wrong = []
+def settle(wanted: Wanted, anew: Collection[str] = ()) -> list[str]:
+    """Make what is missing and put the keys of all machines right; returns what failed, a line each.
+
+    A repository that was there and is gone is made again for the machines in `anew` only: its disk may
+    just not be mounted, and an empty one in its place would be taken for all there is.
+    """
     doors.close(wanted)
+    if not anew and (lost := _lost(wanted)):
+        return [lost]
+    wrong = []
     room.hold(wanted)
     for machine in wanted.machines:
         try:
             if not settled(wanted, machine):
-                _settle(wanted, machine)
+                _settle(wanted, machine, anew=machine.name in anew)
         except Failed as error:
             wrong.append(str(error))
     if not wrong:
@@ -53,9 +60,26 @@ def all_settled(wanted: Wanted) -> bool:
     return same and not doors.left(wanted) and all(settled(wanted, machine) for machine in wanted.machines)
 
 
-def _settle(wanted: Wanted, machine: Machine) -> None:
+def _lost(wanted: Wanted) -> str:
+    """What is to be said where this machine's disk had repositories, and has none of them now."""
+    made = [m.folder for m in wanted.machines if m.folder is not None and _was_made(wanted, m)]
+    if not made or any(map(_names, made)):
+        return ""
+    return (
+        f"{made[0].parent}: the repositories that were made there are gone, all of them: mount their disk and"
+        " deploy again, or make new and empty ones by `mailwright-backup-keeper keys --anew`"
+    )
+
+
+def _was_made(wanted: Wanted, machine: Machine) -> bool:
+    """Whether the repository was once there, by what is remembered on another disk than its own."""
+    memory = recall(wanted, machine.name)
+    return memory.repository == machine.repository and bool(memory.keys)
+
+
+def _settle(wanted: Wanted, machine: Machine, *, anew: bool) -> None:
     restic, memory = Restic(wanted, machine), recall(wanted, machine.name)
-    if memory.repository != machine.repository:
+    if _made(restic, anew=anew) or memory.repository != machine.repository:
         memory = Memory(machine.repository, time.time())
     ours = _current(_opened(restic))
     theirs = _added(restic, machine.password)
@@ -68,13 +92,28 @@ def _settle(wanted: Wanted, machine: Machine) -> None:
     remember(wanted, machine.name, memory)
 
 
+def _made(restic: Restic, *, anew: bool) -> bool:
+    """Make a repository that is missing; whether it was."""
+    name = restic.machine.name
+    try:
+        restic.run("key", "list")
+    except WrongPassword:
+        return False
+    except NoRepository as error:
+        if _was_made(restic.wanted, restic.machine) and not anew:
+            raise Failed(
+                f"{error}; it was there once: bring it back, or make a new and empty one by"
+                f" `mailwright-backup-keeper keys --anew {name}`"
+            ) from None
+        restic.run("init")
+        return True
+    return False
+
+
 def _opened(restic: Restic) -> list[dict[str, object]]:
-    """The keys, listed with the keeper's own; the repository, or that key, is made where it is missing."""
+    """The keys, listed with the keeper's own, which is added where it is missing."""
     wanted, machine = restic.wanted, restic.machine
     try:
-        return restic.json("key", "list")
-    except NoRepository:
-        restic.run("init")
         return restic.json("key", "list")
     except WrongPassword:
         pass

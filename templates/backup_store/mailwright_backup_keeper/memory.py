@@ -70,8 +70,44 @@ class Memory:
     """What was found damaged and not yet found whole again."""
 
 
+@dataclass
+class Missed:
+    """When a round was last due and not done, as another run did not end; not of those who do the rounds."""
+
+    prune: float = 0.0
+    check: float = 0.0
+
+
+def not_done(name: str, kind: str) -> str:
+    """What is said of such a round."""
+    return f"{name}: not done, because another run did not end: mailwright-backup-keeper {kind} {name}"
+
+
+def missed(wanted: Wanted, name: str, kind: str) -> None:
+    """Remember that a round was due, without touching what the run at work will write."""
+    found = _missed(wanted, name)
+    setattr(found, kind, time.time())
+    remember(wanted, name, found)
+
+
+def _missed(wanted: Wanted, name: str) -> Missed:
+    try:
+        return Missed(**json.loads(_file(wanted, name, Missed).read_text()))
+    except (OSError, ValueError, TypeError):
+        return Missed()
+
+
 def recall(wanted: Wanted, name: str) -> Memory:
     """What is remembered of a machine; a damaged file counts as nothing."""
+    memory, late = _recall(wanted, name), _missed(wanted, name)
+    for kind in ("prune", "check"):
+        last: Round = getattr(memory, kind)
+        if getattr(late, kind) > last.ended:
+            last.ended, last.error = getattr(late, kind), last.error or not_done(name, kind)
+    return memory
+
+
+def _recall(wanted: Wanted, name: str) -> Memory:
     try:
         data: dict[str, Any] = json.loads(_file(wanted, name, Memory).read_text())
         rounds: dict[str, Any] = {key: Round(**data.pop(key)) for key in ("prune", "check")}
@@ -90,7 +126,7 @@ def last_seen(wanted: Wanted, name: str) -> Seen:
         return Seen()
 
 
-def remember(wanted: Wanted, name: str, what: Memory | Seen) -> None:
+def remember(wanted: Wanted, name: str, what: Memory | Seen | Missed) -> None:
     """Write it down."""
     replace(_file(wanted, name, type(what)), json.dumps(asdict(what), indent=1) + "\n", 0o600)
 
@@ -131,5 +167,5 @@ def replace(file: Path, text: str, mode: int) -> None:
     new.replace(file)
 
 
-def _file(wanted: Wanted, name: str, kind: type[Memory | Seen]) -> Path:
+def _file(wanted: Wanted, name: str, kind: type[Memory | Seen | Missed]) -> Path:
     return wanted.home / f"{name}.{kind.__name__.lower()}.json"

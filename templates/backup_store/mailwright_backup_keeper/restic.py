@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -21,6 +22,16 @@ PATIENCE = float(os.environ.get("MAILWRIGHT_PATIENCE", "2400"))
 _PAUSE = 20.0
 _NO_REPOSITORY, _LOCKED, _WRONG_PASSWORD = 10, 11, 12
 """Exit statuses."""
+
+_UNREACHED = re.compile(
+    r"dial tcp|no such host|no route to host|network is unreachable|connection (?:refused|reset|timed out)"
+    r"|connection (?:closed|lost)|i/o timeout|TLS handshake|deadline exceeded|broken pipe"
+    r"|Permission denied \(|kex_exchange|Could not resolve hostname|unable to start the sftp"
+    r"|Service Unavailable|Internal Server Error|Bad Gateway|Gateway Timeout|SlowDown|Access ?Denied"
+    r"|InvalidAccessKeyId|SignatureDoesNotMatch",
+    re.IGNORECASE,
+)
+"""Words of Go's net, of ssh and of S3 about a store elsewhere that did not answer as it should."""
 
 T = TypeVar("T")
 
@@ -147,6 +158,17 @@ class Restic:
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd="/", **who)
         if done.returncode != 0:
             raise Failed(f"{self.machine.name}: {command[0]}: {done.stderr.strip()[-200:]}")
+
+
+def hindrance(restic: Restic, done: subprocess.CompletedProcess[str]) -> Failed | None:
+    """Why a command did not get to see the repository, where that is why it failed."""
+    if done.returncode == 0:
+        return None
+    failure = restic.failure(done)
+    if isinstance(failure, (NoRepository, WrongPassword, Locked)):
+        return failure
+    elsewhere = restic.machine.folder is None
+    return failure if elsewhere and _UNREACHED.search(done.stdout + done.stderr) else None
 
 
 def sentence(done: subprocess.CompletedProcess[str]) -> str:

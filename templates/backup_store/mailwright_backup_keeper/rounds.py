@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from mailwright_backup_keeper import looking, room
-from mailwright_backup_keeper.memory import Memory, recorded
-from mailwright_backup_keeper.restic import Restic, sentence
+from mailwright_backup_keeper.memory import Memory, not_done, recorded
+from mailwright_backup_keeper.restic import Locked, Restic, hindrance, sentence
 from mailwright_backup_keeper.retention import gone
 from mailwright_backup_keeper.wanted import Failed, Machine, Wanted
 
@@ -58,23 +58,33 @@ def check(wanted: Wanted, machine: Machine, *, whole: bool = False) -> None:
     restic = Restic(wanted, machine)
     with room.given_up(wanted), recorded(wanted, machine.name, "check") as memory:
         part = memory.check.count % wanted.parts + 1
-        doubtful = whole or memory.check.error or not memory.check.good
+        failed = memory.check.error not in ("", not_done(machine.name, "check"))
+        doubtful = whole or failed or not memory.check.good
         subset = "1/1" if doubtful else f"{part}/{wanted.parts}"
         try:
             restic.patiently(lambda: restic.run("check", f"--read-data-subset={subset}"))
+        except Locked as error:
+            raise Failed(_unchecked(restic, error)) from None
         except Failed as error:
             raise Failed(_mended(restic, memory, error)) from None
         memory.damaged = []
 
 
 def _mended(restic: Restic, memory: Memory, error: Failed) -> str:
-    """What a failed check found, after what can be done has been done."""
+    """What a failed check found, after what can be done has been done.
+
+    A repository that could not be reached or locked has shown no damage, and nothing is done to it.
+    """
     done = restic.process("check", "--read-data-subset=1/1")
+    if why := hindrance(restic, done):
+        return _unchecked(restic, why)
     said = [str(error)]
     if _INDEX.search(done.stdout + done.stderr):
         _repair_index(restic)
         said.append("the index was damaged and has been made anew")
         done = restic.process("check", "--read-data-subset=1/1")
+        if why := hindrance(restic, done):
+            return "; ".join([*said, _unchecked(restic, why)])
     packs = sorted(set(_PACK.findall(done.stdout + done.stderr)))
     for pack in packs:
         note = f"pack {pack[:8]}: {_affected(restic, pack)}"
@@ -86,6 +96,11 @@ def _mended(restic: Restic, memory: Memory, error: Failed) -> str:
         memory.damaged = [sentence(done)]
         said.append(f"mailwright-backup-keeper restic {restic.machine.name} check names the snapshots")
     return "; ".join(said)
+
+
+def _unchecked(restic: Restic, why: Failed) -> str:
+    name = f"{restic.machine.name}: "
+    return f"{name}could not be checked: {str(why).removeprefix(name)}"
 
 
 def _affected(restic: Restic, pack: str) -> str:
