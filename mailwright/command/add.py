@@ -194,7 +194,7 @@ class Joining:
         return wait_until_seen(site, self.growing.machine(site), self.wait, lambda line: note(f"     {line}"))
 
     def take_in(self) -> str:
-        """Bring the keeper of its backups up to date: until then the store knows neither it nor its address."""
+        """Bring the keeper of its backups up to date: until then the store does not let it in."""
         fleet, name = self.growing.site.fleet, self.growing.name
         keeper = fleet.backup.kept_by if fleet.backup else None
         if keeper is None or keeper == name:

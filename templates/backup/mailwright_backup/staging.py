@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,13 +13,14 @@ from pathlib import Path, PurePosixPath
 
 from mailwright_backup.accounts import FOLDER, Owners, tree
 from mailwright_backup.memory import exchange
-from mailwright_backup.restic import PARTIAL, Restic
+from mailwright_backup.restic import PARTIAL, Answer, LockedError, RefusedError, Restic
 from mailwright_backup.wanted import BackupError, Wanted, below
 
 _NOTE = ".mailwright-snapshots.json"
 """What was staged, in the folder itself: comparing and placing go by it."""
 _WAIT_FOR_KEEPER = 3600.0
 _FRACTION = re.compile(r"\.\d+")
+_FULL = re.compile(r"no space left|quota|Insufficient Storage|\b507\b|\b413\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,7 @@ def _bring(
     if paths and not wished:
         return False
     includes = [word for path in (names, *wished) if wished for word in ("--include", _literal(path))]
-    answer = Restic(wanted).ask_when_free(
-        "restore", snapshot.id, "--target", str(folder), *includes, longest_wait=_WAIT_FOR_KEEPER
-    )
+    answer = _restored(wanted, ("restore", snapshot.id, "--target", str(folder), *includes))
     if answer.status == PARTIAL or any("error" in line.lower() for line in answer.complaints):
         raise BackupError(f"snapshot {snapshot.id} came back with errors: {answer.complaints[0][:300]}")
     owners = Owners.of(within(folder, names))
@@ -146,6 +146,20 @@ def _bring(
     strangers |= owners.strangers
     shutil.rmtree(within(folder, names).parent)
     return True
+
+
+def _restored(wanted: Wanted, command: tuple[str, ...]) -> Answer:
+    """Restore under a lock; without one from a store that takes none, as one does whose disk is full."""
+    restic = Restic(wanted)
+    try:
+        return restic.ask_when_free(*command, longest_wait=_WAIT_FOR_KEEPER)
+    except (LockedError, RefusedError):
+        raise
+    except BackupError as error:
+        if "lock" not in str(error) and not _FULL.search(str(error)):
+            raise
+        print(f"no lock could be written, and the restore goes on without one: {error}", file=sys.stderr)
+        return restic.ask(*command, "--no-lock")
 
 
 def _wished(wanted: Wanted, snapshot: Snapshot, paths: Iterable[str]) -> list[str]:
