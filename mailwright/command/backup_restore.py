@@ -84,8 +84,11 @@ def restore(
 
 
 def _said(machine: Machine, staged: Staged) -> None:
-    for snapshot in staged.snapshots:
-        note(f"{machine.name}: snapshot {snapshot.id[:8]} ({snapshot.retention}) of {stamp(snapshot.time)}")
+    newest = {snapshot.retention: snapshot for snapshot in sorted(staged.snapshots)}
+    for one in staged.snapshots:
+        # A dump that failed left these out of the newest.
+        only = "" if one == newest[one.retention] else f", for {', '.join(one.paths)}"
+        note(f"{machine.name}: snapshot {one.id[:8]} ({one.retention}) of {stamp(one.time)}{only}")
     if staged.strangers:
         note(f"{machine.name}: it has no {', '.join(staged.strangers)}; what was theirs would be root's")
 

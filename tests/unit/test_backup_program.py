@@ -25,7 +25,7 @@ command, words = words[cache + 2], words[cache + 3:]
 with (here / "asked").open("a") as log:
     print(command, *words, file=log)
 does = (here / "does").read_text().split("|")
-if does[0] == command:
+if does[0] == command and "--no-lock" not in words:
     sys.stderr.write(does[2] + "\\n")
     if does[1] == "hang":
         (here / "hangs").touch()
@@ -438,3 +438,59 @@ def test_owners_come_back_by_name_and_what_nobody_knows_is_roots(desk):
     assert ((back / "key").owner(), (back / "key").group()) == ("man", "mail")
     assert (back / "key").stat().st_mode & 0o777 == 0o640
     assert (back / "other").owner() == "root"
+
+
+NO_LOCK = "unable to create lock in backend: unexpected HTTP response (507): 507 Insufficient Storage"
+
+
+@pytest.mark.parametrize("says", [f"Fatal: {NO_LOCK}", f"{NO_LOCK}\ngithub.com/restic/restic/internal.go:7"])
+def test_a_store_that_is_too_full_for_a_lock_still_gives_back(desk, says):
+    desk.run("run")
+    desk.does(f"restore|1|{says}")
+    done = desk.run("stage", desk.here / "back")
+    assert done.returncode == 0, done.stderr
+    assert "the store takes no lock; restoring without one: unable to create lock" in done.stderr
+    assert desk.json("compare", desk.here / "back") == []
+
+
+def test_a_restore_that_fails_otherwise_is_not_tried_without_a_lock(desk):
+    desk.run("run")
+    desk.does("restore|1|Fatal: write: no space left on device")
+    assert desk.run("stage", desk.here / "back").returncode == 1
+    assert not [line for line in desk.asked if line.startswith("restore") and "--no-lock" in line]
+
+
+def test_what_a_failed_dump_left_out_comes_from_the_newest_snapshot_that_has_it(desk):
+    other = desk.live / "other"
+    other.mkdir()
+    (other / "x").write_text("x")
+    queue = desk.sources[1]
+    desk.sources.append({**queue, "path": str(other), "dump": "", "restore": "", "at": ""})
+    desk.configure()
+    desk.run("run", "short")  # 1
+    (desk.live / "queue" / "2").write_text("more mail")
+    desk.run("run", "short")  # 2
+    dump, queue["dump"] = queue["dump"], "exit 4"
+    (other / "x").write_text("later")
+    desk.configure()
+    assert desk.run("run", "short").returncode == 1  # 3
+    queue["dump"] = dump
+    desk.configure()
+    done = desk.run("stage", desk.here / "back")
+    assert f"{desk.live}/queue: not in the newest snapshot; this is of 2026-11-02T09:00:00Z" in done.stderr
+    told = json.loads(done.stdout)
+    assert [(s["id"], s["paths"]) for s in told["snapshots"]] == [
+        ("00000003", [str(other)]),
+        ("00000002", [str(desk.live / "queue")]),
+    ]
+    assert told["paths"] == [str(other), str(desk.live / "queue")]
+    assert desk.json("compare", desk.here / "back") == []
+    for path in (desk.live / "queue").iterdir():
+        path.unlink()
+    desk.json("place", desk.here / "back")
+    assert sorted(p.name for p in (desk.live / "queue").iterdir()) == ["1", "2"]
+    assert (other / "x").read_text() == "later"
+    first = desk.json("stage", desk.here / "first", "--at", "2026-11-01T12:00:00Z")
+    assert [s["id"] for s in first["snapshots"]] == ["00000001"]
+    only = desk.json("stage", desk.here / "only", "--path", desk.live / "queue")
+    assert (only["paths"], [s["id"] for s in only["snapshots"]]) == ([str(desk.live / "queue")], ["00000002"])

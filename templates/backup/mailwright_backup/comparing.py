@@ -42,17 +42,20 @@ def compare(wanted: Wanted, folder: Path, paths: tuple[str, ...]) -> list[dict[s
     Raises:
         BackupError: nothing was staged there, or a dump fails.
     """
-    times = {snapshot.retention: snapshot.moment for snapshot in staged(folder)}
+    there = staged(folder)
+    times = {snapshot.retention: snapshot.moment for snapshot in reversed(there)}
+    own = {path: snapshot.moment for snapshot in there for path in snapshot.paths}
     found = []
     for source, copy in wanted.chosen(paths):
         if source.retention not in times:
             continue
+        taken = own.get(source.copied, times[source.retention])
         with ExitStack() as stack:
             if source.dump:
                 _, faults = stack.enter_context(copies((source,)))
                 if faults:
                     raise BackupError(faults[0])
-            differences = _Pair(source, times[source.retention]).below(within(folder, copy), Path(copy))
+            differences = _Pair(source, taken).below(within(folder, copy), Path(copy))
             found += [asdict(difference) for difference in differences]
     return found
 

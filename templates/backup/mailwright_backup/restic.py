@@ -30,6 +30,8 @@ _REFUSED = (
 )
 """What a store of the fleet says besides. From somebody else's it may be a bill that nobody paid."""
 _LOCKED = ("already locked",)
+_NO_LOCK = ("unable to create lock", "Save(<lock/")
+"""No lock can be written, as where the store's disk is full. restic tries for a quarter of an hour."""
 _ABSENT = ("does not exist", "unable to open config file: stat")
 _MOVED = 4096
 """Bytes read and written that count as progress: fewer are those of a process that wakes up to wait."""
@@ -47,6 +49,10 @@ class RefusedError(BackupError):
 
 class LockedError(BackupError):
     """The keeper is at work in the repository."""
+
+
+class NoLockError(BackupError):
+    """The store takes no lock, and nobody else has one that is in the way."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Restic:
         `patience` is for how many seconds it may make no progress, `longest` how long it may take at all.
 
         Raises:
-            RefusedError, LockedError: as they say.
+            RefusedError, LockedError, NoLockError: as they say.
             BackupError: it failed, stood still or took too long.
         """
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
@@ -89,7 +95,8 @@ class Restic:
                 _end(child)
             complaints = tuple(line for line in map(str.strip, _text(err).splitlines()) if line)
             if late:
-                raise BackupError(f"{late}{_last(complaints)}")
+                kind = NoLockError if _NO_LOCK[1] in "".join(complaints[-1:]) else BackupError
+                raise kind(f"{late}{_last(complaints)}")
             if child.returncode not in (0, PARTIAL):
                 raise _failure(child.returncode, complaints, ours=self.wanted.ours)
             return Answer(child.returncode, _text(out), complaints)
@@ -204,6 +211,8 @@ def _failure(status: int, complaints: tuple[str, ...], *, ours: bool) -> BackupE
         return RefusedError(f"the store refuses this machine: {line}")
     if any(sign in words for sign in _LOCKED):
         return LockedError(line)
+    if lock := next((line for line in complaints if any(sign in line for sign in _NO_LOCK)), ""):
+        return NoLockError(lock.removeprefix("Fatal:").strip()[:300])
     if any(sign in words for sign in _ABSENT) and "onfig file" in words:
         return BackupError(f"the store has no repository for this machine, or does not answer: {line}")
     return BackupError(line)

@@ -6,21 +6,20 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from mailwright_backup.accounts import FOLDER, Owners, tree
 from mailwright_backup.memory import exchange
-from mailwright_backup.restic import PARTIAL, Answer, LockedError, RefusedError, Restic
+from mailwright_backup.restic import PARTIAL, Answer, NoLockError, Restic
 from mailwright_backup.wanted import BackupError, Wanted, below
 
 _NOTE = ".mailwright-snapshots.json"
 """What was staged, in the folder itself: comparing and placing go by it."""
 _WAIT_FOR_KEEPER = 3600.0
 _FRACTION = re.compile(r"\.\d+")
-_FULL = re.compile(r"no space left|quota|Insufficient Storage|\b507\b|\b413\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,8 @@ class Snapshot:
         return moment(self.time)
 
     def told(self, wanted: Wanted) -> dict[str, object]:
-        """As commands print it: copies under the names of what they are copies of."""
-        known = {source.copied: source.path for source in wanted.sources}
-        paths = [known.get(path, path) for path in self.paths if not _of_accounts(path)]
+        """As commands print it."""
+        paths = _named(wanted, self)
         data: dict[str, object] = {"id": self.id, "time": self.time, "class": self.retention, "paths": paths}
         return data | ({"bytes": self.bytes} if self.bytes is not None else {})
 
@@ -84,6 +82,7 @@ def moment(time: str) -> float:
 def stage(wanted: Wanted, folder: Path, at: str | None, paths: tuple[str, ...]) -> dict[str, object]:
     """Bring back the newest snapshot of each class (made at `at` or before) into an empty folder.
 
+    What it lacks, because a dump failed then, is brought from the newest that has it, and named with its time.
     Returns what `stage` prints.
 
     Raises:
@@ -94,20 +93,40 @@ def stage(wanted: Wanted, folder: Path, at: str | None, paths: tuple[str, ...]) 
         raise BackupError(f"{folder} is not empty")
     folder.chmod(0o700)  # it gets everybody's files
     until = moment(at) if at else None
-    newest: dict[str, Snapshot] = {}
-    for snapshot in snapshots(wanted):
-        if until is None or snapshot.moment <= until:
-            newest[snapshot.retention] = snapshot
+    found = [s for s in snapshots(wanted) if until is None or s.moment <= until]
+    newest = {s.retention: s for s in found}
     if not newest:
         raise BackupError(f"{wanted.machine} has no snapshot{f' of {at} or before' if at else ''}")
     strangers: set[str] = set()
     taken = [s for s in newest.values() if _bring(wanted, folder, s, paths, strangers)]
+    for part in _older(wanted, found, newest):
+        if _bring(wanted, folder, part, paths or part.paths[1:], strangers):
+            taken.append(part)
+            what = ", ".join(_named(wanted, part))
+            print(f"{what}: not in the newest snapshot; this is of {part.time}", file=sys.stderr)
     brought = _brought(wanted, folder, taken, paths)
     if lacking := [path for path in paths if not any(below(b, path) or below(path, b) for b in brought)]:
         raise BackupError(f"no snapshot has {', '.join(lacking)}")
     exchange(folder / _NOTE, json.dumps([asdict(s) for s in taken]), 0o600)
     told: dict[str, object] = {"snapshots": [s.told(wanted) for s in taken], "paths": brought}
     return told | ({"strangers": sorted(strangers)} if strangers else {})
+
+
+def _older(wanted: Wanted, found: Iterable[Snapshot], newest: Mapping[str, Snapshot]) -> Iterator[Snapshot]:
+    """Of what the newest snapshots lack of today's sources, the newest that has it: that part of it alone."""
+    has = {path for snapshot in newest.values() for path in snapshot.paths}
+    for older in reversed(list(found)):
+        names = next(filter(_of_accounts, older.paths), None)
+        own = {s.copied for s in wanted.of(older.retention)} - has
+        if names is not None and (parts := sorted(own & set(older.paths))):
+            has |= set(parts)
+            yield replace(older, paths=(names, *parts), bytes=None)
+
+
+def _named(wanted: Wanted, snapshot: Snapshot) -> list[str]:
+    """What a snapshot has: copies under the names of what they are copies of."""
+    known = {source.copied: source.path for source in wanted.sources}
+    return [known.get(path, path) for path in snapshot.paths if not _of_accounts(path)]
 
 
 def staged(folder: Path) -> list[Snapshot]:
@@ -153,12 +172,8 @@ def _restored(wanted: Wanted, command: tuple[str, ...]) -> Answer:
     restic = Restic(wanted)
     try:
         return restic.ask_when_free(*command, longest_wait=_WAIT_FOR_KEEPER)
-    except (LockedError, RefusedError):
-        raise
-    except BackupError as error:
-        if "lock" not in str(error) and not _FULL.search(str(error)):
-            raise
-        print(f"no lock could be written, and the restore goes on without one: {error}", file=sys.stderr)
+    except NoLockError as error:
+        print(f"the store takes no lock; restoring without one: {error}", file=sys.stderr)
         return restic.ask(*command, "--no-lock")
 
 
