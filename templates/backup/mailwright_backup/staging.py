@@ -82,7 +82,8 @@ def moment(time: str) -> float:
 def stage(wanted: Wanted, folder: Path, at: str | None, paths: tuple[str, ...]) -> dict[str, object]:
     """Bring back the newest snapshot of each class (made at `at` or before) into an empty folder.
 
-    What it lacks, because a dump failed then, is brought from the newest that has it, and named with its time.
+    What it lacks, because a dump failed then, is brought from the newest that has it, and
+    named with its time.
     Returns what `stage` prints.
 
     Raises:
@@ -100,10 +101,10 @@ def stage(wanted: Wanted, folder: Path, at: str | None, paths: tuple[str, ...]) 
     strangers: set[str] = set()
     taken = [s for s in newest.values() if _bring(wanted, folder, s, paths, strangers)]
     for part in _older(wanted, found, newest):
-        if _bring(wanted, folder, part, paths or part.paths[1:], strangers):
+        what = _named(wanted, part)
+        if _bring(wanted, folder, part, paths or tuple(what), strangers):
             taken.append(part)
-            what = ", ".join(_named(wanted, part))
-            print(f"{what}: not in the newest snapshot; this is of {part.time}", file=sys.stderr)
+            print(f"{', '.join(what)}: not in the newest snapshot; this is of {part.time}", file=sys.stderr)
     brought = _brought(wanted, folder, taken, paths)
     if lacking := [path for path in paths if not any(below(b, path) or below(path, b) for b in brought)]:
         raise BackupError(f"no snapshot has {', '.join(lacking)}")
