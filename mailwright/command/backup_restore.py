@@ -66,7 +66,7 @@ def restore(
         _said(machine, restoring.client.stage(to, moment, paths))
         say(f"{name}: in {to}, for root alone; nothing else was changed")
         return 0
-    with alone(fleet_file(inventory)), restoring.staged(moment, paths) as staged:
+    with restoring.staged(moment, paths) as staged:
         _said(machine, staged)
         declared = restoring.plan.merged.backups
         due = changes(restoring.client.compare(staged.folder, paths), declared)
@@ -77,8 +77,9 @@ def restore(
             return 0
         if not yes:
             typer.confirm(f"Do this on {name}?", abort=True, err=True)
-        for line in restoring.put(staged, paths):
-            say(line)
+        with alone(fleet_file(inventory)):  # somebody who thinks about the question holds nobody up
+            for line in restoring.put(staged, paths):
+                say(line)
     say(f"{name}: restored; `mailwright plan --limit {name}` shows what the fleet file wants otherwise")
     return 0
 

@@ -53,6 +53,9 @@ def recover(inventory: Inventory) -> None:
 
 def _opening(vault: Vault) -> Vault:
     """The same with something that opens it: what is at hand, or a recovery key that is typed."""
+    if not vault.file.exists():
+        said = "the fleet's secrets file is expected there and is missing: bring it from a clone or a backup"
+        raise SecretError(f"{display(vault.file)}: {said}")
     known = identities(vault.identity, vault.environ)
     try:
         if known:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from io import StringIO
+from types import SimpleNamespace
 
 import pytest
 
 from mailwright.backup import programs, restoring
+from mailwright.backup.snapshots import Snapshot
 from mailwright.command import backup, backup_restore, backup_verify, main
+from mailwright.command.alone import alone
 from mailwright.model.needs import BackupPath
 from tests.unit.backup_world import KEYS, MAIL, NOW, World, snapshot
 
@@ -246,6 +250,34 @@ def test_nothing_is_put_in_place_without_a_yes(world, monkeypatch):
     assert run("restore", "prod.yaml", "out1") == main.INTERRUPTED
     assert not any("place" in line for line in world.log)
     assert world.log[-1] == f"out1 sh rm -rf -- {STAGE}"
+
+
+def test_the_fleet_is_held_once_the_question_is_answered_and_not_before(world, monkeypatch, tmp_path, capsys):
+    world.differences = [difference(f"{KEYS}/a", "missing")]
+    fleet = tmp_path / "prod.yaml"
+
+    def answers(*_, **__):
+        with alone(fleet):
+            return True  # nobody else has it
+
+    monkeypatch.setattr("typer.confirm", answers)
+    assert run("restore", "prod.yaml", "out1") == 0
+    with alone(fleet):
+        assert run("restore", "prod.yaml", "out1", "--yes") == 1
+    assert "is at work on this fleet" in capsys.readouterr().err
+    assert sum("place" in line for line in world.log) == 1
+
+
+def test_what_is_of_an_older_snapshot_is_told(capsys):
+    newest, older = (
+        Snapshot(NOW - timedelta(hours=hours), f"0000000{hours}", "long", (path,))
+        for hours, path in ((1, KEYS), (2, MAIL))
+    )
+    machine = SimpleNamespace(name="out1")
+    backup_restore._said(machine, programs.Staged(STAGE, (older, newest), (KEYS, MAIL)))
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"00000002 (long) of 2026-11-22T10:00:00Z, for {MAIL}" in said
+    assert said.count(", for ") == 1
 
 
 def test_nothing_is_asked_where_nothing_would_change(world, capsys):

@@ -253,6 +253,17 @@ def test_the_environment_may_hold_the_recovery_key(bench):
     assert bench.run("list")[0] == 0
 
 
+def test_a_fleet_without_its_secrets_file_is_told_before_a_key_is_asked_for(bench):
+    bench.fleet.with_suffix(".secrets.age").unlink()
+    bench.patch.setattr("sys.stdin", None)  # whoever asks fails
+    status, _, err = bench.run("recover")
+    assert status == 1
+    assert "prod.secrets.age: the fleet's secrets file is expected there and is missing" in " ".join(
+        err.split()
+    )
+    assert "secrets init" not in err
+
+
 @pytest.mark.parametrize("typed", ["", "not a key", "AGE-SECRET-KEY-1" + 58 * "Q"])
 def test_a_wrong_key_leaves_nothing_behind(bench, typed):
     bench.clone()
