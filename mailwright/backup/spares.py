@@ -88,6 +88,9 @@ class HostSpare:
         if done.status:
             said = done.stderr.strip().splitlines() or [f"status {done.status}"]
             raise BackupError(f"{self.machine.name} could not be wiped: {said[-1]}")
+        if shared := left(self.other.merged, self.own.merged):
+            where = ", ".join(shared)
+            return f"wiped, but for what was brought to {where}: it has files of its own there; see to these"
         return "wiped"
 
     def give_back(self) -> str:
@@ -100,10 +103,10 @@ def wipe(other: Needs, own: Needs) -> str:
 
     Data goes first, so that what is secret is gone even where a package does not want to go.
     """
-    kept = {file.path for file in own.files} | {directory.path for directory in own.directories}
+    kept = _paths(own)
     units = [unit.name for unit in other.units if unit not in own.units and not unit.masked]
     secret = {file.path.rpartition("/")[0] for file in other.files if file.secret}
-    trees = [path for each in other.backups for path in (each.path, each.at) if path]
+    trees = _data(other)
     trees += [certificate.directory for certificate in other.certificates]
     trees += [folder for folder in secret if folder.startswith("/etc/mailwright/")]
     trees = [tree for tree in dict.fromkeys((*trees, STAGES)) if not _holds(tree, kept)]
@@ -127,6 +130,23 @@ def wipe(other: Needs, own: Needs) -> str:
         lines.append(f"rmdir --ignore-fail-on-non-empty -- {shlex.join(deepest_first)} 2>/dev/null || :")
     lines.append("systemctl daemon-reload")
     return "\n".join(lines)
+
+
+def left(other: Needs, own: Needs) -> tuple[str, ...]:
+    """What `wipe` leaves of the other's data: trees in which the machine has something of its own.
+
+    Nobody can tell there what the system itself needs, `/etc/passwd` or the units that are enabled.
+    """
+    kept = _paths(own)
+    return tuple(tree for tree in dict.fromkeys(_data(other)) if _holds(tree, kept))
+
+
+def _data(needs: Needs) -> list[str]:
+    return [path for each in needs.backups for path in (each.path, each.at) if path]
+
+
+def _paths(needs: Needs) -> set[str]:
+    return {file.path for file in needs.files} | {directory.path for directory in needs.directories}
 
 
 def _holds(tree: str, paths: set[str]) -> bool:

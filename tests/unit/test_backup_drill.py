@@ -369,6 +369,15 @@ def test_what_the_spare_has_of_its_own_stays_and_all_else_goes():
     assert any("/etc/opendkim/keys /etc/opendkim" in line for line in lines if line.startswith("rmdir"))
 
 
+def test_data_that_stays_because_the_spare_has_files_of_its_own_there_is_named():
+    machine = SimpleNamespace(name="spare1")
+    own, other = (SimpleNamespace(machine=machine, merged=needs) for needs in (OWN, OTHER))
+    done = SimpleNamespace(status=0, stdout="", stderr="")
+    said = HostSpare(own, other, lambda _: done, lambda: "deployed").give_back()
+    assert said.startswith("wiped, but for what was brought to /etc: it has files of its own there")
+    assert HostSpare(own, own, lambda _: done, lambda: "deployed").give_back() == "wiped; deployed"
+
+
 def test_a_machine_with_nothing_besides_has_nothing_taken_away():
     text = wipe(OWN, OWN)
     assert "rm -f" not in text
