@@ -33,7 +33,7 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 
 test: setup daemons check ## every test, the real fleet included (root, about an hour on two processors)
 	@$(ROOT) python -m pytest -q tests/dns tests/deploy -n auto --maxprocesses 4
-	@$(ROOT) python -m pytest tests/lab -n 3 --dist loadfile --no-loadscope-reorder
+	@$(ROOT) python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder
 
 # The name servers that providers are tested against (installing them must not leave them running), and the
 # interpreter of the signing policy.
@@ -60,7 +60,7 @@ bench: setup ## measure against peers in the same run and write docs/benchmarks.
 	@$(ROOT) python -m bench $(ONLY)
 
 soak: setup daemons ## the rounds that are too long for every day
-	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 python -m pytest tests/lab -n 3 --dist loadfile --no-loadscope-reorder
+	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder
 	@$(ROOT) env MAILWRIGHT_KILLS=1000 python -m pytest tests/dns/test_dkim_commands.py
 
 clean: ## remove the environment and caches (labs: mailwright lab destroy)

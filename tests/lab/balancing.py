@@ -1,8 +1,12 @@
 """The lab's balancers as tests ask them: who holds the virtual addresses, and who serves."""
 
+import csv
 import json
+import socket
 
 from mailwright.lab.shell import wait_until
+from mailwright.model.errors import LabError
+from roles.haproxy import SERVERS, SOCKET
 
 BALANCE = "mailwright-balance"
 
@@ -24,6 +28,21 @@ class Balanced:
                 said = host.run(f"{BALANCE} state", timeout=20)
                 if said.ok:
                     found[host.name] = json.loads(said.stdout)
+        return found
+
+    def serving(self):
+        """The members that each answering balancer sends clients to at every port; cheap, by its socket."""
+        found = []
+        for host in self.balancers:
+            try:
+                rows = statistics(host)
+                servers = json.loads(host.read(SERVERS))["servers"]
+            except (LabError, OSError):
+                continue
+            up = {(row["pxname"], row["svname"]) for row in rows if row["status"].split()[:1] == ["UP"]}
+            mine = [s for s in servers if s["pool"] == self.pool.name]
+            out = {s["member"] for s in mine if (s["backend"], s["member"]) not in up}
+            found.append({s["member"] for s in mine} - out)
         return found
 
     def holders(self):
@@ -87,3 +106,13 @@ class Balanced:
             self.wait_until_held_by(other)
             active.run("systemctl start keepalived").require()
             self.wait_until_whole()
+
+
+def statistics(host):
+    """What a balancer's HAProxy says of its servers (management guide, "show stat")."""
+    with socket.socket(socket.AF_UNIX) as channel:
+        channel.settimeout(5)
+        channel.connect(str(host.container.inside(SOCKET)))
+        channel.sendall(b"show stat -1 4 -1\n")
+        answer = b"".join(iter(lambda: channel.recv(65536), b""))
+    return list(csv.DictReader(answer.decode().removeprefix("# ").splitlines()))

@@ -3,7 +3,7 @@
 It is made anew for a session and destroyed after it. With MAILWRIGHT_KEEP_LAB=1 it stays, and the next
 session goes on with it: `mailwright lab ssh out1 --fleet /var/tmp/mailwright-tests/test1.yaml`. Two sessions
 on one machine need two numbers: MAILWRIGHT_LAB_NUMBER=2 (default 1) is `test2` in 198.18.2.0/24. With
-`-n 3 --dist loadfile` three workers share the files out, each with a lab of its own, numbered from there on.
+`-n 2 --dist loadfile` two workers share the files out, each with a lab of its own, numbered from there on.
 With `--fleet FILE` the tests use the lab of that file, as it is, and leave it running.
 """
 

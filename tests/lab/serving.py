@@ -27,12 +27,7 @@ class Watch(threading.Thread):
 
     def run(self):
         while not self.over.wait(0.1):
-            self.seen.append([self._serving(state) for state in self.pool.states().values()])
-
-    def _serving(self, state):
-        mine = [s for s in state["servers"] if s["pool"] == self.pool.pool.name]
-        out = {s["member"] for s in mine if s["drained"] or s["status"] != "UP"}
-        return {s["member"] for s in mine} - out
+            self.seen.append(self.pool.serving())
 
     @property
     def fewest(self):
