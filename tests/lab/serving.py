@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from tests.lab.load import load
 
-RATE = 20
+RATE = 5
 
 
 class Watch(threading.Thread):
