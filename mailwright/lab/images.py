@@ -47,6 +47,8 @@ _BASE_STEPS = (
 # Lab disks are thrown away: dpkg need not wait for them. Nor does apt need descriptions in other tongues.
 _DPKG = "force-unsafe-io\n"
 _APT = 'Acquire::Languages "none";\nAPT::Install-Recommends "true";\n'
+# Without Recommends, as the cron of a cloud image has no mail server either.
+_BOOTSTRAP = ('--aptopt=Acquire::Languages "none"', "--skip=cleanup/apt/lists", "--skip=cleanup/apt/cache")
 
 # Services of a layer must not start while it is built (invoke-rc.d(8)).
 _POLICY = "#!/bin/sh\nexit 101\n"
@@ -74,7 +76,7 @@ class Image:
         """Sixteen hexadecimal digits over all that decides the content."""
         recipe = (
             *(self.release, *self.archive.lines(self.release), *self.packages, _DPKG, _APT),
-            *(_BASE_STEPS if self.parent is None else (_INSTALL, self.parent.digest)),
+            *((*_BOOTSTRAP, *_BASE_STEPS) if self.parent is None else (_INSTALL, self.parent.digest)),
         )
         return hashlib.sha256("\0".join(recipe).encode()).hexdigest()[:16]
 
@@ -120,14 +122,13 @@ def build(image: Image, on_wait: Callable[[], None] = lambda: None) -> None:
 
 
 def _bootstrap(image: Image, half: Path, proxy: str) -> None:
-    options = (f'Acquire::http::Proxy "{proxy}";', *_APT.splitlines())
+    aptconf = f'Acquire::http::Proxy "{proxy}";'
     steps = [f"--customize-hook=chroot \"$1\" sh -ec '{step}'" for step in _BASE_STEPS]
     run(
         [
             *(*CONTAINED, "mmdebstrap", "--mode=root", "--format=directory", "--variant=minbase"),
-            *(f"--keyring={KEYRING}", f"--include={','.join(image.packages)}"),
-            *(f"--aptopt={option}" for option in options),
-            *("--skip=cleanup/apt/lists", "--skip=cleanup/apt/cache"),
+            *(f"--keyring={KEYRING}", f"--aptopt={aptconf}", f"--include={','.join(image.packages)}"),
+            *_BOOTSTRAP,
             *(*steps, image.release, str(half / "root"), *image.archive.lines(image.release)),
         ],
         what=f"building the {image.name} image",
