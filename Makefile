@@ -60,7 +60,7 @@ bench: setup ## measure against peers in the same run and write docs/benchmarks.
 	@$(ROOT) python -m bench $(ONLY)
 
 soak: setup daemons ## the rounds that are too long for every day
-	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder
+	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 MAILWRIGHT_DUMPS=20 python -m pytest tests/lab -m rounds -n 2 --dist loadfile --no-loadscope-reorder
 	@$(ROOT) env MAILWRIGHT_KILLS=1000 python -m pytest tests/dns/test_dkim_commands.py
 
 clean: ## remove the environment and caches (labs: mailwright lab destroy)

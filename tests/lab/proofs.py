@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     config.addinivalue_line("markers", "proof(sentence): what `make lab` may say once the test has passed")
     config.addinivalue_line("markers", "slow: takes minutes; `make test` has the time")
+    config.addinivalue_line("markers", "rounds: more of it the longer it has; `make soak` has hours")
     if config.getoption("--prove"):
         config.pluginmanager.unregister(name="terminalreporter")
         config.pluginmanager.register(Proofs())

@@ -158,6 +158,7 @@ def test_only_root_can_read_what_opens_the_repository(deployed, name):
     assert readers.stdout == ""
 
 
+@pytest.mark.rounds
 @pytest.mark.proof("mail that was accepted before a backup began is in it once, and comes back once")
 def test_mail_that_moves_is_in_the_backup_once_and_comes_back_once(deployed, site, host, tmp_path, evidence):
     machine = site.fleet.machine(host.name)

@@ -31,7 +31,7 @@ from tests.lab.variants import variant
 
 MINUTES = 5
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.rounds]
 
 CALM, KILLED = "brightpost.example", "parcelnote.example"
 SENDERS = {

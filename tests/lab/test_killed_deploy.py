@@ -17,6 +17,7 @@ MACHINES = ("out1", "out2")
 
 
 @pytest.mark.proof("a deploy that is killed over a bare machine is healed by the next one")
+@pytest.mark.rounds
 @pytest.mark.parametrize("round_", range(KILLS))
 def test_the_next_run_heals_a_killed_one(deployed, round_, evidence):
     choose = random.Random(SEED + round_)  # noqa: S311 - to be repeated, not to be secret

@@ -83,6 +83,7 @@ def lose_power(host):
 @pytest.mark.proof(
     "a host that loses its power, and what was not on disk, delivers every message it answered for"
 )
+@pytest.mark.rounds
 @pytest.mark.parametrize("round_", range(LOSSES))
 def test_what_was_answered_250_is_delivered_after_a_power_loss(
     deployed, site, disks, provider, tmp_path, round_, evidence

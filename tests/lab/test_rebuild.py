@@ -25,6 +25,8 @@ from tests.lab.variants import variant
 
 MINUTES = 7
 
+pytestmark = pytest.mark.rounds
+
 NAME = "out1"
 QUEUED = 1000
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))

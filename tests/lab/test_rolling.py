@@ -61,6 +61,7 @@ def rolling(tree, inventory, *machines):
     return done
 
 
+@pytest.mark.rounds
 @pytest.mark.slow
 @pytest.mark.proof("a rolling deploy under load, killed half-way and gone on with, fails nobody twice")
 def test_a_change_goes_through_the_fleet_while_it_serves(deployed, site, pool, tree, tmp_path, evidence):

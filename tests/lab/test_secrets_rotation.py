@@ -61,6 +61,7 @@ def backups(deployed):
 
 
 @pytest.mark.proof("keys of backups are exchanged on a live fleet, also when that is killed half-way")
+@pytest.mark.rounds
 @pytest.mark.parametrize("round_", range(KILLS))
 def test_an_exchange_that_is_killed_is_finished_by_apply(backups, round_, evidence):
     before = backups.passwords
