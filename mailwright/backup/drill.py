@@ -201,11 +201,20 @@ class Drill:
             self.report.faults += lines[:_NAMED]
             if len(lines) > _NAMED:
                 self.report.faults.append(f"{each.path}: and {len(lines) - _NAMED} more")
+        self.report.faults += self._outdated()
         counts = self.report.counts
         return (
             f"{counts['same']} the same ({amount(counts['octets'])}), {counts['different']} different, "
             f"{counts['changed_later']} changed later"
         )
+
+    def _outdated(self) -> Iterator[str]:
+        """What the newest snapshots lack: it came back from an older one."""
+        newest = {s.retention: s.time for s in sorted(self.report.snapshots)}
+        for snapshot in self.report.snapshots:
+            if snapshot.time < newest[snapshot.retention]:
+                came = f"it came back from that of {stamp(snapshot.time)}"
+                yield from (f"{path}: not in the newest snapshot; {came}" for path in snapshot.paths)
 
     def _compared(self, path: BackupPath, after: Manifest) -> Compared:
         taken = self._taken(path)

@@ -173,6 +173,13 @@ def test_a_class_without_a_snapshot_fails_it(desk):
     assert desk.hold().faults == [f"compare with out1: {MAIL}: there is no snapshot of the class short"]
 
 
+def test_what_only_an_older_snapshot_has_fails_it(desk):
+    first, *_ = desk.world.snapshots["out1"]
+    desk.world.older = [first | {"class": "long", "time": "2026-11-01T00:00:00Z", "paths": ["/etc/keys"]}]
+    (fault,) = desk.hold().faults
+    assert fault == "/etc/keys: not in the newest snapshot; it came back from that of 2026-11-01T00:00:00Z"
+
+
 @pytest.mark.parametrize("path", ["/etc", "/etc/ssh", "/etc/ssh/ssh_host_ed25519_key"])
 def test_a_spare_does_not_get_the_host_keys_of_another_machine(desk, path):
     role = Role(
