@@ -15,7 +15,7 @@ from mailwright.model.site import MachinePlan
 from mailwright.observe import Observation
 from mailwright.verify import judge, sockets
 from mailwright.verify.batch import TIMED_OUT
-from mailwright.verify.expectation import Evidence, Expectation, Fault, Judge
+from mailwright.verify.expectation import Evidence, Expectation, Fault, Judge, UnknownError
 
 _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None]], ...] = (
     # What `Needs` calls it, what the report calls it with the need's own name, and who judges it.
@@ -154,6 +154,6 @@ def _certificate(
 def _check(check: Check, name: str, evidence: Evidence) -> Fault | None:
     result = evidence.result(name)
     if result.status == TIMED_OUT:
-        return Fault(check.name, "no answer in time")
+        raise UnknownError("no answer in time")
     found = check.judge(result)
     return Fault(check.name, found) if found is not None else None

@@ -128,4 +128,5 @@ def test_checks_of_roles(plan_of):
     assert (e.command, e.role, e.remedy) == ("ask", "signer", "look at its key")
     assert e.judge(evidence(check_signer_signs=Result(0, "signed\n", ""))) is None
     assert e.judge(evidence(check_signer_signs=Result(0, "no\n", ""))) == Fault("signs", "it said no")
-    assert e.judge(evidence(check_signer_signs=Result(124, "signed\n", ""))).found == "no answer in time"
+    with pytest.raises(UnknownError, match="no answer in time"):
+        e.judge(evidence(check_signer_signs=Result(124, "signed\n", "")))
