@@ -31,6 +31,7 @@ COMMANDS = {
     "secrets": "mailwright.command.secrets",
     "hostkeys": "mailwright.command.hostkeys",
     "schema": "mailwright.command.schema",
+    "ci": "mailwright.command.ci",
     "lab": "mailwright.command.lab",
 }
 """Each module has a `typer.Typer` named `app`. It is imported when the subcommand is called, because
