@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mailwright.converge.shell import script
-from mailwright.model.errors import ConvergeError
+from mailwright.model.errors import ConvergeError, UnknownError
 from mailwright.model.needs import Needs
 from mailwright.model.role import Result
 from mailwright.rolling.terms import Say
@@ -16,7 +16,6 @@ from mailwright.upgrading import release as ahead
 from mailwright.upgrading import work
 from mailwright.upgrading.pending import Pending, questions, read
 from mailwright.verify import batch
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.gather import Run, packed
 
 _LOCKS = 1800.0

@@ -16,6 +16,9 @@ LIMIT = 30
 TIMED_OUT = 124
 """What timeout(1) exits with when it had to end the command."""
 
+KILLED = 137
+"""128 + SIGKILL: the command did not end when it was told to, or the machine ran out of memory."""
+
 _OUTPUT = 1_000_000
 """Octets of each stream that are kept: a runaway command must not fill the operator's memory."""
 

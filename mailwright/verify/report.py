@@ -17,6 +17,9 @@ Outcome = Literal["pass", "fail", "unknown", "skipped"]
 
 _WORST_FIRST: tuple[Outcome, ...] = ("fail", "unknown", "pass", "skipped")
 
+WORDS: dict[Outcome, str] = {"pass": "ok", "fail": "failed", "unknown": "unknown", "skipped": "skipped"}
+"""Outcomes as people read them."""
+
 
 @dataclass(frozen=True)
 class CheckReport:
@@ -32,9 +35,9 @@ class CheckReport:
     """Which role declared it; empty for what holds of every machine."""
     outcome: Outcome
     expected: str = ""
-    """What must hold, in words; of a failure only."""
+    """What must hold, in words; of failures, and of unknowns where that can be said."""
     found: str = ""
-    """What was found instead; of an unknown, why nobody can tell."""
+    """What was found instead; why nobody can tell; why it was skipped."""
     remedy: str = ""
     """What to run or to look at; of failures and unknowns."""
     declared: str = ""
@@ -104,6 +107,35 @@ def counts(checks: Iterable[CheckReport]) -> dict[Outcome, int]:
     """How many checks had each outcome; those that none had are left out."""
     counter = Counter(check.outcome for check in checks)
     return {outcome: counter[outcome] for outcome in _WORST_FIRST if counter[outcome]}
+
+
+def brief(check: CheckReport) -> str:
+    """A failure or an unknown in one line."""
+    return f"{head(check)}: {check.found.partition(chr(10))[0]}"
+
+
+def head(check: CheckReport) -> str:
+    """What a check is about, and who declared it."""
+    if not check.machines:
+        return f"{check.name} (a test of this repository)"
+    who = f"declared by {check.role}" if check.role else "holds of every machine"
+    return f"{', '.join(check.machines)}: {check.name} ({who})"
+
+
+def text(check: CheckReport) -> str:
+    """A failure or an unknown as an operator reads it, in several lines."""
+    details = {
+        "expected": check.expected,
+        "found": check.found,
+        "declared": check.declared,
+        "remedy": check.remedy,
+    }
+    lines = [
+        f"  {word + ':':9} {value.replace(chr(10), chr(10) + ' ' * 12)}"
+        for word, value in details.items()
+        if value
+    ]
+    return "\n".join([head(check), *lines])
 
 
 def as_json(report: Report, *, indent: int | None = None) -> str:

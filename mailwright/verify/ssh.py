@@ -7,10 +7,9 @@ import shlex
 import testinfra
 
 from mailwright import hostkeys
-from mailwright.model.errors import HostKeyError, MailwrightError
+from mailwright.model.errors import HostKeyError, MailwrightError, UnknownError
 from mailwright.model.fleet import Machine
 from mailwright.model.role import Result
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.gather import Run
 
 _NO_CONNECTION = 10

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 
+from mailwright.model.errors import UnknownError
 from mailwright.model.role import Agreement
 from mailwright.model.site import Site
 from mailwright.verify.batch import TIMED_OUT
-from mailwright.verify.expectation import Evidence, Fault, Joint, UnknownError
+from mailwright.verify.expectation import Evidence, Fault, Joint
 
 
 def joint(site: Site, machines: Collection[str]) -> tuple[Joint, ...]:

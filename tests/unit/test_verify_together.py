@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet
 from mailwright.model.role import Agreement, Result, Role, Settings
 from mailwright.model.site import Site
 from mailwright.observe import parse
 from mailwright.verify.batch import TIMED_OUT
-from mailwright.verify.expectation import Evidence, UnknownError
+from mailwright.verify.expectation import Evidence
 from mailwright.verify.together import joint
 
 OBSERVATION = """\
