@@ -52,7 +52,7 @@
     fold.scrollIntoView();
   };
 
-  form.addEventListener("input", apply);
+  for (const event of ["input", "change"]) form.addEventListener(event, apply);
   form.addEventListener("submit", (event) => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(apply));
   window.addEventListener("hashchange", arrive);
