@@ -5,9 +5,10 @@ from dataclasses import fields
 import pytest
 
 from mailwright.model import needs as n
+from mailwright.model.errors import UnknownError
 from mailwright.model.role import Check, Result, Role, Settings
 from mailwright.verify.derive import expectations
-from mailwright.verify.expectation import Evidence, Fault, UnknownError
+from mailwright.verify.expectation import Evidence, Fault
 from mailwright.verify.sockets import parse
 
 EVERYTHING = n.Needs(
