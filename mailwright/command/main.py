@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "mailwright.command.plan",
     "apply": "mailwright.command.apply",
     "verify": "mailwright.command.verify",
+    "drift": "mailwright.command.drift",
     "upgrade": "mailwright.command.upgrade",
     "drain": "mailwright.command.drain",
     "undrain": "mailwright.command.undrain",
