@@ -17,6 +17,7 @@ from mailwright.command.watching import watch as rounds
 from mailwright.model import names
 from mailwright.model.base import seconds
 from mailwright.model.errors import MailwrightError
+from mailwright.verify.page import render
 from mailwright.verify.report import as_json
 from mailwright.verify.reporter import Live
 
@@ -43,6 +44,10 @@ def verify(
         Path | None,
         typer.Option("--json", metavar="FILE", help="Write the report as JSON; `-` is standard output."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the report as one HTML page, for a ticket or an archive."),
+    ] = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Verify again and again, and show what changed; ctrl-C ends it.")
     ] = False,
@@ -57,6 +62,7 @@ def verify(
 
         mailwright verify inventory/prod.yaml --limit out1 --verbose
         mailwright verify inventory/prod.yaml --only postfix --only 'check-*' --json report.json
+        mailwright verify inventory/prod.yaml --html report.html
         mailwright verify inventory/prod.yaml --watch --every 5m
 
     Exit status: 0 all is well, 1 something is not, 3 nobody can tell of something and nothing else is wrong.
@@ -66,7 +72,7 @@ def verify(
     # Who reads JSON on standard output reads nothing else there.
     console = Console(stderr=json_file == _STDOUT, highlight=False, markup=False, emoji=False, soft_wrap=True)
     once = partial(verified, inventory, limit or (), only=only or (), junit=junit)
-    live, keep = Live(console, verbose=verbose), partial(_keep, json_file=json_file)
+    live, keep = Live(console, verbose=verbose), partial(_keep, json_file=json_file, html=html)
     if watch:
         return rounds(lambda listener: once(listener=listener), live, seconds(every), keep)
     done = once(listener=live)
@@ -74,12 +80,14 @@ def verify(
     return done.status
 
 
-def _keep(done: Verification, *, json_file: Path | None) -> None:
+def _keep(done: Verification, *, json_file: Path | None, html: Path | None) -> None:
     """Write the reports that were asked for."""
     if json_file == _STDOUT:
         say(as_json(done.report))
     elif json_file:
         _write(json_file, as_json(done.report, indent=2) + "\n")
+    if html:
+        _write(html, render(done.report, done.fleet))
 
 
 def _write(path: Path, text: str) -> None:
@@ -90,10 +98,10 @@ def _write(path: Path, text: str) -> None:
     """
     try:
         if path.exists() and not path.is_file():  # /dev/stderr, or a pipe
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
             return
         new = path.with_name(f".{path.name}.new")
-        new.write_text(text)
+        new.write_text(text, encoding="utf-8")
         new.replace(path)
     except OSError as error:
         raise MailwrightError(f"{path}: cannot be written: {error.strerror}") from None

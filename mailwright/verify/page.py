@@ -23,10 +23,16 @@ from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Fleet
 from mailwright.render import template_folders
 from mailwright.verify.drawing import WIDTH, draw
-from mailwright.verify.report import CheckReport, MachineReport, Outcome, Report, counts, worst
-
-WORDS: dict[Outcome, str] = {"fail": "failed", "unknown": "unknown", "pass": "ok", "skipped": "skipped"}
-"""What an operator reads, the worst first."""
+from mailwright.verify.report import (
+    WORDS,
+    WORST_FIRST,
+    CheckReport,
+    MachineReport,
+    Outcome,
+    Report,
+    counts,
+    worst,
+)
 
 _POLICY = ("default-src 'none'", "base-uri 'none'", "form-action 'none'")
 
@@ -93,7 +99,7 @@ def _render(report: Report, fleet: Fleet) -> str:
         roles=sorted({check.role for check in report.checks}),
         drawing=draw(report, fleet),
         width=WIDTH,
-        words=WORDS,
+        words={outcome: WORDS[outcome] for outcome in WORST_FIRST},
         style=style,
         script=script,
         policy="; ".join((*_POLICY, f"style-src {_source(style)}", f"script-src {_source(script)}")),
@@ -114,9 +120,13 @@ def verdict(report: Report) -> str:
         said.append(f"{_listed(names['fail'])} {are} not what the fleet file says")
     if apart["fail"]:
         said.append(f"{_listed(apart['fail'])} do not agree with each other")
+    if any(check.outcome == "fail" and not check.machines for check in report.together):
+        said.append(f"{'n' if said else 'N'}ot all tests of this repository pass")
     if said:
         said[-1] += f" ({number['fail']} of {len(report.checks)} checks failed)"
     dark = names["unknown"] or (() if said else apart["unknown"])
+    if not said and not dark and "unknown" in number:
+        dark = ("a test of this repository",)
     if dark:
         hope = "" if said else "Nothing is known to be wrong, but "
         seen = any(m.name in dark and "pass" in counts(m.checks) for m in report.machines)
@@ -150,8 +160,7 @@ def _sections(report: Report) -> tuple[Section, ...]:
     if report.together:
         together = worst(report.together)
         sections.append(Section("all together", "together", None, together, report.together))
-    order = list(WORDS)
-    return tuple(sorted(sections, key=lambda section: order.index(section.verdict)))
+    return tuple(sorted(sections, key=lambda section: WORST_FIRST.index(section.verdict)))
 
 
 @cache

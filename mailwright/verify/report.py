@@ -15,7 +15,7 @@ VERSION = 1
 Outcome = Literal["pass", "fail", "unknown", "skipped"]
 """Of one check. `unknown`: nobody could judge it. `skipped`: not looked at, for a reason told elsewhere."""
 
-_WORST_FIRST: tuple[Outcome, ...] = ("fail", "unknown", "pass", "skipped")
+WORST_FIRST: tuple[Outcome, ...] = ("fail", "unknown", "pass", "skipped")
 
 WORDS: dict[Outcome, str] = {"pass": "ok", "fail": "failed", "unknown": "unknown", "skipped": "skipped"}
 """Outcomes as people read them."""
@@ -100,13 +100,13 @@ class Report:
 def worst(checks: Iterable[CheckReport]) -> Outcome:
     """`fail` before `unknown` before `pass`; `skipped` where nothing was looked at."""
     found = {check.outcome for check in checks}
-    return next((outcome for outcome in _WORST_FIRST if outcome in found), "skipped")
+    return next((outcome for outcome in WORST_FIRST if outcome in found), "skipped")
 
 
 def counts(checks: Iterable[CheckReport]) -> dict[Outcome, int]:
     """How many checks had each outcome; those that none had are left out."""
     counter = Counter(check.outcome for check in checks)
-    return {outcome: counter[outcome] for outcome in _WORST_FIRST if counter[outcome]}
+    return {outcome: counter[outcome] for outcome in WORST_FIRST if counter[outcome]}
 
 
 def brief(check: CheckReport) -> str:

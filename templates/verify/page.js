@@ -41,20 +41,22 @@
     document.getElementById("nothing").hidden = shown > 0;
   };
 
+  const showAll = () => {
+    form.reset();
+    apply();
+  };
+
   const arrive = () => {
     const fold = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!(fold instanceof HTMLDetailsElement)) return;
-    if (fold.hidden) {
-      form.reset();
-      apply();
-    }
+    if (fold.hidden) showAll();
     fold.open = true;
     fold.scrollIntoView();
   };
 
   for (const event of ["input", "change"]) form.addEventListener(event, apply);
   form.addEventListener("submit", (event) => event.preventDefault());
-  form.addEventListener("reset", () => setTimeout(apply));
+  document.getElementById("all").addEventListener("click", showAll);
   window.addEventListener("hashchange", arrive);
   window.addEventListener("beforeprint", () => all("details.problem").forEach((fold) => (fold.open = true)));
   form.hidden = false;

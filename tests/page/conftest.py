@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import WebDriverWait
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 ALONE = (
@@ -42,6 +43,10 @@ class Reader:
     def texts(self, selector):
         return [element.text for element in self.all(selector)]
 
+    def waits_for(self, selector):
+        """Fails in half a minute."""
+        WebDriverWait(self.browser, 30).until(lambda _: self.all(selector))
+
     @property
     def sees(self):
         return self.browser.find_element(By.TAG_NAME, "body").text
@@ -61,19 +66,26 @@ class Reader:
 
 
 @pytest.fixture(scope="session")
-def browser():
+def browser(tmp_path_factory):
     """Fails where there is none: `make daemons` installs it."""
     missing = [str(program) for program in (CHROMIUM, DRIVER) if not program.exists()]
     assert not missing, f"not installed: {', '.join(missing)}; `make daemons` does it"
     options = webdriver.ChromeOptions()
     options.binary_location = str(CHROMIUM)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    # Its sandbox needs what root gives up; the page is our own.
-    for argument in (*ALONE, *(("--no-sandbox",) if os.geteuid() == 0 else ())):
+    driver = DRIVER
+    if os.geteuid() == 0:
+        # Its sandbox needs what root gives up, and the page is our own. What root may do, it does: it would
+        # take precedence over everything else on the machine.
+        options.add_argument("--no-sandbox")
+        driver = tmp_path_factory.mktemp("driver") / "chromedriver"
+        driver.write_text(f'#!/bin/sh\nexec setpriv --bounding-set=-sys_nice {DRIVER} "$@"\n')
+        driver.chmod(0o755)
+    for argument in ALONE:
         options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(DRIVER)))
-    yield driver
-    driver.quit()
+    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(driver)))
+    yield browser
+    browser.quit()
 
 
 @pytest.fixture

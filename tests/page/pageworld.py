@@ -98,6 +98,8 @@ def some_of_each():
     skipped = [CheckReport(c.id, c.name, c.machines, c.role, "skipped") for c in others]
     checks["lb2"] = (silent, *skipped)
     checks["out1"] = (*checks["out1"], MODE, BANNER)
+    sees = "check-haproxy-sees out1 and out2"
+    checks["lb1"] = (*checks["lb1"], CheckReport(f"lb1-{sees}", sees, ("lb1",), "haproxy", "pass"))
     held = CheckReport(
         f"lb1+lb2-{HELD}", HELD, ("lb1", "lb2"), "keepalived", "unknown", "", "lb2 did not answer"
     )

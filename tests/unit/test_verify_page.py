@@ -146,6 +146,10 @@ def unknown(machine):
     return CheckReport(f"{machine}-x", "x", (machine,), "base", "unknown", "", "no route to host")
 
 
+OWN = CheckReport("tests/hosts/test_own.py::test_x", "test_x", (), "", "fail", "", "assert 0")
+"""A test that the fleet's own repository adds."""
+
+
 @pytest.mark.parametrize(
     ("report", "sentence"),
     [
@@ -156,7 +160,7 @@ def unknown(machine):
         ),
         (
             world.some_of_each(),
-            "out1 is not what the fleet file says (2 of 33 checks failed); lb2 could not be judged.",
+            "out1 is not what the fleet file says (2 of 34 checks failed); lb2 could not be judged.",
         ),
         (
             world.report({"lb2": [unknown("lb2")]}),
@@ -180,6 +184,14 @@ def unknown(machine):
         (
             world.report({"out1": [*world.well("out1", "base"), replace(world.MODE, outcome="skipped")]}),
             "3 of 4 checks on out1 passed, and none failed.",
+        ),
+        (
+            world.report({"out1": world.well("out1", "base")}, [OWN]),
+            "Not all tests of this repository pass (1 of 4 checks failed).",
+        ),
+        (
+            world.report({"out1": world.well("out1", "base")}, [replace(OWN, outcome="unknown")]),
+            "Nothing is known to be wrong, but a test of this repository could not be judged.",
         ),
         (world.report({"out1": []}), "Nothing was checked."),
     ],
