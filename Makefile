@@ -32,17 +32,17 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 	@$(ROOT) env MAILWRIGHT_KILLS=1 python -m pytest tests/lab --prove --fleet inventory/lab.yaml
 
 test: setup daemons check ## every test, the real fleet included (root, about an hour on two processors)
-	@$(ROOT) python -m pytest -q tests/dns tests/deploy -n auto --maxprocesses 4
+	@$(ROOT) python -m pytest -q tests/dns tests/deploy tests/page -n auto --maxprocesses 4
 	@$(ROOT) python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder
 
-# The name servers that providers are tested against (installing them must not leave them running), and the
-# interpreter of the signing policy.
+# The name servers that providers are tested against (installing them must not leave them running), the
+# interpreter of the signing policy, and the browser that reads the page of a verification.
 daemons:
-	@PATH="$$PATH:/usr/sbin"; for each in knotd named pdns_server lua5.1; do command -v $$each || missing=1; done >/dev/null; \
+	@PATH="$$PATH:/usr/sbin"; for each in knotd named pdns_server lua5.1 chromium chromedriver; do command -v $$each || missing=1; done >/dev/null; \
 	test -z "$$missing" || { \
 		for each in knot named bind9 pdns; do $(SUDO) ln -sf /dev/null /etc/systemd/system/$$each.service; done; \
 		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
-			knot lua5.1 bind9 pdns-server pdns-backend-sqlite3; }
+			knot lua5.1 bind9 pdns-server pdns-backend-sqlite3 chromium chromium-driver; }
 
 check: setup lint ## lint, types and unit tests: seconds, no root
 	@$(BIN)/python -m pytest -q tests/unit -n auto
