@@ -65,4 +65,6 @@ def verified(
         raise KeyboardInterrupt
     if recorder.report is None:
         raise MailwrightError(f"the suite itself went wrong (pytest's exit status {int(ended)})")
+    if not recorder.report.checks:
+        raise MailwrightError(f"{suites}: no check there")
     return Verification(recorder.report, suite.fleet)

@@ -25,13 +25,17 @@ _OUTPUT = 1_000_000
 # Each command runs in a shell of its own without standard input, so that one that reads, exits, forks
 # or changes directory harms no other. Its output goes through files: a daemon it leaves behind holds
 # no pipe open. base64 keeps a frame on one line whatever the command printed.
+# The files lie in memory, where a full disk does not shorten them: an output that was cut could pass for one
+# in which nothing is wrong. Without room there, either, the script ends and what is missing is not known.
 _HEAD = f"""\
 export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
-d=$(mktemp -d) || exit 1
+d=$(mktemp -d -p /run 2>/dev/null || mktemp -d) || exit 1
 trap 'rm -rf "$d"' EXIT
 frame() {{
   timeout -k 2 "$2" sh -c "$3" </dev/null >"$d/out" 2>"$d/err"
-  printf 'mailwright-frame %s %s o%s e%s .\\n' "$1" "$?" \\
+  s=$?
+  echo . 2>/dev/null >"$d/room" || {{ echo "no room left in $d" >&2; exit 1; }}
+  printf 'mailwright-frame %s %s o%s e%s .\\n' "$1" "$s" \\
     "$(head -c {_OUTPUT} "$d/out" | base64 -w 0)" "$(head -c {_OUTPUT} "$d/err" | base64 -w 0)"
 }}
 """

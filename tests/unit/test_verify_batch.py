@@ -1,5 +1,6 @@
 """Many commands in one round trip: each is alone, and nothing it prints can pass for another's answer."""
 
+import resource
 import subprocess
 
 from mailwright.model.role import Result
@@ -55,3 +56,13 @@ def test_a_broken_answer_is_missing_and_not_a_failure():
 def test_output_without_end_is_cut():
     results = batch.parse(run("yes", limit=1))
     assert len(results[0].stdout) == 1_000_000
+
+
+def test_where_no_file_takes_anything_nothing_is_answered_instead_of_half():
+    done = subprocess.run(
+        ["sh"], input=batch.script(["echo fault"]), capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # writing fails: SIGXFSZ is ignored
+        restore_signals=False,
+    )  # fmt: skip
+    assert batch.parse(done.stdout) == {}
+    assert "no room left in " in done.stderr
