@@ -19,6 +19,7 @@ from mailwright.model.needs.valid import PACKAGE
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 from mailwright.sshd import validation, weaknesses
+from roles import vitals
 
 ADMINS = "/etc/mailwright/admins"
 """One empty file for each administrator we made: how a former one is told from a stranger's account."""
@@ -324,6 +325,7 @@ def checks(ctx: Context[BaseSettings]) -> Iterable[Check]:
             lambda r: f"owed for {_REBOOT_PATIENCE} days: {' '.join(r.stdout.split())}" if r.stdout else None,
             "reboot the machine in a quiet hour",
         )
+    yield from vitals.checks(ctx, ctx.settings.pins)
 
 
 def _says(wanted: str) -> Callable[[Result], str | None]:

@@ -17,6 +17,7 @@ from pydantic import Field
 from mailwright.converge import operations as op
 from mailwright.model.accounts import OPENDKIM
 from mailwright.model.domains import Domain
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Absent, Directory, File, Milter, Needs, Package, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
@@ -205,12 +206,13 @@ def _published(key: Key) -> Check:
     # An Ed25519 key is published bare (RFC 8463 section 4.2): the last 32 octets of its DER form.
     tail = " | tail -c 32" if key.algorithm == "ed25519" else ""
     name = f"{key.selector}._domainkey.{key.domain.name.bare}"
-    command = (
-        f"openssl pkey -in {key.path} -pubout -outform DER{tail} | base64 -w0; echo; dig +short {name} TXT"
-    )
+    ours = f"openssl pkey -in {key.path} -pubout -outform DER{tail} | base64 -w0"
+    command = f"{ours}; echo; dig +time=5 +tries=2 +short {name} TXT"
 
     def judge(result: Result) -> str | None:
         ours, _, published = result.stdout.partition("\n")
+        if "timed out" in published:
+            raise UnknownError("the resolver gave no answer in time")
         text = "".join(re.findall(r'"([^"]*)"', published))
         found = re.search(r"(?:^|;)\s*p=\s*([^;]*)", text)
         if found is None:
