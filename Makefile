@@ -1,6 +1,6 @@
 # `make lab` and `make test` need nothing but git, make, python3 and root (or sudo) on a Debian machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test daemons check lint format bench soak clean
+.PHONY: help setup lab test daemons check lint format bench soak screenshot clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -62,6 +62,11 @@ bench: setup ## measure against peers in the same run and write docs/benchmarks.
 soak: setup daemons ## the rounds that are too long for every day
 	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder
 	@$(ROOT) env MAILWRIGHT_KILLS=1000 python -m pytest tests/dns/test_dkim_commands.py
+
+# Letters that are made for screens: the page takes them where they are installed.
+screenshot: setup daemons ## the picture of a report in the README, of the lab that `make lab` leaves (FLEET=...)
+	@$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends fonts-inter fonts-jetbrains-mono
+	@$(ROOT) python -m bench.screenshot $(or $(FLEET),inventory/lab.yaml)
 
 clean: ## remove the environment and caches (labs: mailwright lab destroy)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

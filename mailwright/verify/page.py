@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, TemplateError
@@ -21,7 +22,6 @@ from markupsafe import Markup
 
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Fleet
-from mailwright.render import template_folders
 from mailwright.verify.drawing import WIDTH, draw
 from mailwright.verify.report import (
     WORDS,
@@ -34,6 +34,8 @@ from mailwright.verify.report import (
     worst,
 )
 
+_TEMPLATES = Path(__file__).parents[2] / "templates"
+"""Those that came with this package: a repository with roles of its own need not have them."""
 _POLICY = ("default-src 'none'", "base-uri 'none'", "form-action 'none'")
 
 _BAD: tuple[Outcome, ...] = ("fail", "unknown")
@@ -78,7 +80,7 @@ def render(report: Report, fleet: Fleet) -> str:
     """The page. The same report and fleet give the same page, to the byte.
 
     Raises:
-        MailwrightError: a template is missing beside the `roles` package in use, or wrong.
+        MailwrightError: a template is missing or wrong.
     """
     try:
         return _render(report, fleet)
@@ -166,7 +168,7 @@ def _sections(report: Report) -> tuple[Section, ...]:
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(template_folders()),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=_visible,

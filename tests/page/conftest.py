@@ -1,26 +1,12 @@
-"""A browser for people: Debian's Chromium without a window, in which nothing leaves the machine."""
+"""Somebody who reads pages in a real browser."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
-from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
-ALONE = (
-    "--headless=new",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--host-resolver-rules=MAP * ~NOTFOUND",
-    "--window-size=1240,900",
-)
+from tests.page.chromium import browsing
 
 
 class Reader:
@@ -66,26 +52,10 @@ class Reader:
 
 
 @pytest.fixture(scope="session")
-def browser(tmp_path_factory):
-    """Fails where there is none: `make daemons` installs it."""
-    missing = [str(program) for program in (CHROMIUM, DRIVER) if not program.exists()]
-    assert not missing, f"not installed: {', '.join(missing)}; `make daemons` does it"
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = DRIVER
-    if os.geteuid() == 0:
-        # Its sandbox needs what root gives up, and the page is our own. What root may do, it does: it would
-        # take precedence over everything else on the machine.
-        options.add_argument("--no-sandbox")
-        driver = tmp_path_factory.mktemp("driver") / "chromedriver"
-        driver.write_text(f'#!/bin/sh\nexec setpriv --bounding-set=-sys_nice {DRIVER} "$@"\n')
-        driver.chmod(0o755)
-    for argument in ALONE:
-        options.add_argument(argument)
-    browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(str(driver)))
-    yield browser
-    browser.quit()
+def browser():
+    """Fails where there is none, and is never skipped."""
+    with browsing() as browser:
+        yield browser
 
 
 @pytest.fixture
