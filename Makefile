@@ -1,6 +1,6 @@
 # `make lab` and `make test` need nothing but git, make, python3 and root (or sudo) on a Debian machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test daemons check lint format bench soak screenshot clean
+.PHONY: help setup lab test daemons vagrant check lint format bench soak screenshot clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH:/usr/sbin:/sbin"
 
 help: ## list the targets
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.ready ## the virtual environment with everything in it
 
@@ -43,6 +43,17 @@ daemons:
 		for each in knot named bind9 pdns; do $(SUDO) ln -sf /dev/null /etc/systemd/system/$$each.service; done; \
 		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
 			knot lua5.1 bind9 pdns-server pdns-backend-sqlite3 chromium chromium-driver; }
+
+# A service that comes with them is masked before, unless it is there already and somebody's own.
+vagrant: setup ## the fleet of inventory/vagrant.yaml up, deployed, verified, destroyed by Vagrant (root; containers)
+	@PATH="$$PATH:/usr/sbin"; for each in vagrant lxc-start dnsmasq knotd; do command -v $$each || missing=1; done >/dev/null; \
+	test -z "$$missing" && dpkg-query -W vagrant-lxc >/dev/null 2>&1 || { \
+		for each in lxc lxc-net lxc-monitord knot; do \
+			test -e /usr/lib/systemd/system/$$each.service || $(SUDO) ln -sf /dev/null /etc/systemd/system/$$each.service; done; \
+		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			vagrant vagrant-lxc lxc dnsmasq-base knot; }
+	@$(ROOT) python -m pytest -q tests/unit/test_vagrant.py
+	@$(ROOT) python -m vagrant.proof
 
 check: setup lint ## lint, types and unit tests: seconds, no root
 	@$(BIN)/python -m pytest -q tests/unit -n auto

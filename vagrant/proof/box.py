@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 from mailwright.lab import images
 from mailwright.lab.archive import RELEASES, Archive
 from mailwright.lab.shell import run
+from mailwright.model.errors import LabError
 
 # The key that every box has before Vagrant puts another in its place at the first `up`.
 # https://developer.hashicorp.com/vagrant/docs/boxes/base
@@ -24,7 +27,10 @@ lxc.net.0.flags = up
 """
 
 _FILES = {
-    "etc/hosts": "127.0.0.1 localhost\n::1 localhost\n",
+    # Empty, not missing: each machine draws its own, but is not treated as at a first boot (machine-id(5)),
+    # when systemd would enable all that it has, ssh.socket among it.
+    "etc/machine-id": "",
+    "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 box\n::1 localhost\n",
     "etc/hostname": "box\n",
     "etc/sudoers.d/vagrant": "vagrant ALL=(ALL) NOPASSWD: ALL\n",
     "etc/apt/apt.conf.d/20proxy": 'Acquire::http::Proxy "{proxy}";\n',
@@ -51,20 +57,7 @@ def build(release: int, archive: Archive, folder: Path, *, bridge: str, proxy: s
     box.mkdir()
     run(["cp", "-a", "--reflink=auto", str(image.place), str(root)])
     _furnish(root, proxy)
-    run(
-        [
-            "tar",
-            "--numeric-owner",
-            "--xattrs",
-            "-C",
-            str(box),
-            "-I",
-            "gzip -1",
-            "-cf",
-            str(box / "rootfs.tar.gz"),
-            "./rootfs",
-        ]
-    )
+    _pack(box)
     shutil.rmtree(root)
     (box / "metadata.json").write_text(json.dumps({"provider": "lxc", "version": "1.0.0"}))
     (box / "lxc-config").write_text(_CONFIG.format(bridge=bridge))
@@ -72,6 +65,18 @@ def build(release: int, archive: Archive, folder: Path, *, bridge: str, proxy: s
     run(["tar", "-C", str(box), "-cf", str(file), "metadata.json", "lxc-config", "rootfs.tar.gz"])
     shutil.rmtree(box)
     return file
+
+
+def _pack(box: Path) -> None:
+    """Write rootfs.tar.gz, which vagrant-lxc wants in gzip's format; stored, as it lives for a minute."""
+    program = ["tar", "--numeric-owner", "--xattrs", "-C", str(box), "-cf", "-", "./rootfs"]
+    with (
+        subprocess.Popen(program, stdout=subprocess.PIPE) as tar,
+        gzip.open(box / "rootfs.tar.gz", "wb", compresslevel=0) as packed,
+    ):
+        shutil.copyfileobj(tar.stdout, packed, 1 << 20)  # type: ignore[arg-type] # a pipe was asked for
+    if tar.returncode != 0:
+        raise LabError(f"packing {box.name}: tar ended with status {tar.returncode}")
 
 
 def _furnish(root: Path, proxy: str) -> None:
