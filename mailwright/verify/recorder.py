@@ -129,9 +129,10 @@ class Recorder:
         if report.when == "teardown":
             self._end(item)
 
-    def pytest_internalerror(self, excrepr: object) -> None:
-        """What goes wrong in a hook, pytest's or a suite's."""
+    def pytest_internalerror(self, excrepr: object) -> bool:
+        """What goes wrong in a hook, pytest's or a suite's; `True`: it is told."""
         self._break(f"the suite itself went wrong: {str(excrepr).splitlines()[-1]}")
+        return True
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Why the suite itself ended early; nothing where the operator did that."""
@@ -161,7 +162,7 @@ class Recorder:
     def _in_turn(self, items: Sequence[pytest.Item]) -> Iterator[tuple[pytest.Item, pytest.Item | None]]:
         """Each item with one that fixtures which both use are kept for."""
         modules = [list(group) for _, group in groupby(items, key=lambda item: item.parent)]
-        for module, following in zip(modules, [*modules[1:], []], strict=True):
+        for module, following in zip(modules, [*modules[1:], []], strict=False):  # no module: no following
             last = following[0] if following else None
             for left, item in zip(range(len(module) - 1, -1, -1), self._as_answered(module), strict=True):
                 sibling = module[0] if item is not module[0] else module[-1]
