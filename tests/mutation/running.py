@@ -1,0 +1,115 @@
+"""Doing and undoing: each look shows one damage, and that the one before it is undone."""
+
+import time
+
+from mailwright.model.errors import MailwrightError
+from tests.mutation.sabotage import Look, Verdict, judged
+
+BATCH = 40
+"""Quiet sabotages that are done at once."""
+_PAUSE = 0.3
+
+
+def batches(sabotages):
+    """Put those together that may be done at once, and apart what follows on its like.
+
+    A batch whose checks the next one may touch would not be seen to heal, so neighbours are strangers to each
+    other where that can be had.
+    """
+    made = []
+    for sabotage in sabotages:
+        fits = (b for b in made if len(b) < BATCH and all(sabotage.beside(other) for other in b))
+        batch = next(fits, None) if sabotage.how.together else None
+        if batch is None:
+            made.append([sabotage])
+        else:
+            batch.append(sabotage)
+    ordered = []
+    while made:
+        last = ordered[-1] if ordered else []
+        ordered.append(made.pop(next((i for i, b in enumerate(made) if not _veil(b, last)), 0)))
+    return ordered
+
+
+def _veil(batch, before):
+    """Whether `batch` could hide that a check of the batch before it stayed red."""
+    return any(one.allows(other.target) for one in batch for other in before)
+
+
+class Runner:
+    """Runs sabotages on one machine; `tell` is given each verdict as it is known."""
+
+    def __init__(self, subject, tell):
+        self.subject = subject
+        self.tell = tell
+        self.looks = 0
+
+    def run(self, sabotages):
+        """Judge all of them; the machine is green before and after, or this raises MailwrightError."""
+        self.green("before anything is done")
+        before = []
+        for batch in batches(sabotages):
+            if _veil(batch, before):
+                self.green(f"after {before[-1].title}")
+            before = batch if self.batch(batch) else []
+        self.green(f"after {before[-1].title}" if before else "in the end")
+
+    def batch(self, batch):
+        """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look."""
+        began = time.monotonic()
+        look, broken = self._damaged(batch)
+        seconds = (time.monotonic() - began) / len(batch)
+        verdicts = [
+            Verdict(sabotage, *(("broken", broken) if broken else found), seconds)
+            for sabotage, found in zip(batch, judged(batch, look), strict=True)
+        ]
+        if all(verdict.good for verdict in verdicts):
+            for verdict in verdicts:
+                self.tell(verdict)
+            return True
+        self.green(f"after {batch[-1].title}", patience=60)
+        if len(batch) > 1:  # which of them it was, each alone will show
+            for sabotage in batch:
+                if self.batch([sabotage]):
+                    self.green(f"after {sabotage.title}")
+        else:
+            self.tell(verdicts[0])
+        return False
+
+    def _damaged(self, batch):
+        """(the look while a batch is done, why one could not be done)."""
+        look, broken = Look({}, {}), ""
+        try:
+            for sabotage in batch:
+                self._shell(sabotage.how.damage, f"{sabotage.title}: damage")
+            patience = max(sabotage.how.patience for sabotage in batch)
+            look = self._until(lambda seen: all(o == "killed" for o, _ in judged(batch, seen)), patience)
+        except MailwrightError as error:
+            broken = str(error)
+        finally:
+            for sabotage in reversed(batch):
+                self._shell(sabotage.how.undo, f"{sabotage.title}: undo")
+        return look, broken
+
+    def green(self, when, patience=45):
+        """See that nothing is red.
+
+        Raises:
+            MailwrightError: something stays so; what follows would prove nothing.
+        """
+        if amiss := self._until(lambda seen: not seen.amiss, patience).amiss:
+            found = "\n".join(f"  {name}: {found}" for name, found in amiss.items())
+            raise MailwrightError(f"{self.subject.name} is not green {when}:\n{found}")
+
+    def _until(self, wanted, patience):
+        """Look again until what is seen is as `wanted`, or time is over; returns the last look."""
+        end = time.monotonic() + patience
+        while True:
+            self.looks += 1
+            look = self.subject.look()
+            if wanted(look) or time.monotonic() > end:
+                return look
+            time.sleep(_PAUSE)
+
+    def _shell(self, command, what):
+        self.subject.host.run(f"set -e\nexport LC_ALL=C\n{command}").require(what)
