@@ -338,6 +338,16 @@ def test_json_in_a_file_is_beside_the_lines(site):
     assert [path.name for path in site.glob("*report*")] == ["report.json"]
 
 
+def test_a_page_is_written_beside_the_lines(site):
+    say(site, "m2", answer(greeting="bye\n"))
+    result = run(site, "--only", "check-*", "--html", "report.html")
+    assert result.returncode == 1
+    assert "m2: check-greeter-greets" in result.stdout
+    page = (site / "report.html").read_text(encoding="utf-8")
+    assert "m2 is not what the fleet file says (1 of 2 checks failed)." in page
+    assert "silence" in page
+
+
 def test_a_file_that_cannot_be_written_is_one_line(site):
     result = run(site, "--only", "release", "--json", "nowhere/report.json")
     assert result.returncode == 1
