@@ -120,13 +120,15 @@ def apply(
 
 @app.command()
 def verify(inventory: Inventory, reports: Reports = Path("reports")) -> int:
-    """Verify every machine; `verify.xml` is for the forge (JUnit).
+    """Verify every machine. `verify.xml` (JUnit) is for the forge, `verify.html` for people.
 
         mailwright ci verify inventory/prod.yaml
 
     Exit status: that of `mailwright verify`: 0 all is well, 1 something is not, 3 not everything is known.
     """
-    return _run(inventory, reports, "verify", "--junit", str(reports / "verify.xml"))
+    kinds = {"--junit": "verify.xml", "--html": "verify.html", "--json": "verify.json"}
+    options = [word for option, name in kinds.items() for word in (option, str(reports / name))]
+    return _run(inventory, reports, "verify", *options)
 
 
 @app.command()
@@ -150,6 +152,10 @@ def _run(inventory: Path, reports: Path, command: str, *options: str) -> int:
 @contextmanager
 def _job(inventory: Path, reports: Path) -> Iterator[tuple[Site, Job]]:
     site = open_site(inventory)
+    try:
+        reports.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MailwrightError(f"{display(reports)}: cannot be made: {error.strerror}") from None
     with job(site, reports) as here:
         yield site, here
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from mailwright.command.dnsjson import plans_data
 from mailwright.command.hosts import MachinePlan
+from mailwright.drift.places import OPERATION as RECORD
 from mailwright.model.document import display
 from mailwright.model.errors import MailwrightError
 from mailwright.model.secrets_file import write_whole
@@ -70,10 +71,11 @@ def refuse_more(file: Path, machines: Sequence[MachinePlan], zones: Plans | None
 
 
 def _steps(data: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    """Where, what, and how exactly: of every change in a plan."""
+    """Where, what, and how exactly: of every change in a plan, but for the record of the run itself."""
     for machine in data["machines"]:
         for change in machine["changes"]:
-            yield machine["machine"], change["operation"], change["details"]
+            if change["operation"] != RECORD:
+                yield machine["machine"], change["operation"], change["details"]
     for zone in data["zones"] or ():
         for change in zone["changes"]:
             sides = json.dumps([change["old"], change["new"] and _values(change["new"])], sort_keys=True)

@@ -10,11 +10,11 @@ from mailwright.converge.inventory import FLEET_FILE, ROLES
 from mailwright.converge.session import Session, current
 from mailwright.converge.task import Commands, Task, converge
 from mailwright.drift import provenance, survey
-from mailwright.drift.places import RECORD
+from mailwright.drift.places import OPERATION, RECORD
 from mailwright.drift.record import ending, settled, wanted
 from mailwright.observe import Observation
 
-NAME = "machine: record of the run"
+NAME = OPERATION
 
 
 def test(own: Session) -> str:

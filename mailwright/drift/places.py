@@ -10,6 +10,8 @@ from mailwright.model.needs import Needs
 
 HOME = "/var/lib/mailwright/applied"
 """Root's alone (0700): digests and settings of the whole machine."""
+OPERATION = "machine: record of the run"
+"""The operation that writes there. What it says names the run itself, so that no two plans say the same."""
 RECORD = f"{HOME}/record.json"
 """Who applied what and when (record.py)."""
 WANTED = f"{HOME}/wanted"

@@ -31,7 +31,7 @@ class Told:
 
 def marker(fleet: str) -> str:
     """The first line of the comment, by which the next run finds it. Readers do not see it."""
-    return f"<!-- mailwright plan {re.sub('[^ -~]|--+|>', '-', fleet)} -->"
+    return f"<!-- mailwright plan {re.sub('-+', '-', re.sub('[^ -~]|>', '-', fleet))} -->"
 
 
 def markdown(told: Told, limit: int) -> str:

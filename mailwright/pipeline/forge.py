@@ -42,6 +42,11 @@ class Forge(Protocol):
         ...
 
     @property
+    def who(self) -> str:
+        """Who is behind the run, for the record on the machines."""
+        ...
+
+    @property
     def silence(self) -> str:
         """Why no comment can be written here; empty where one can."""
         ...
@@ -89,6 +94,11 @@ class GitHub:
         if "GITHUB_RUN_ID" not in env:
             return ""
         return f"{env['GITHUB_SERVER_URL']}/{env['GITHUB_REPOSITORY']}/actions/runs/{env['GITHUB_RUN_ID']}"
+
+    @property
+    def who(self) -> str:
+        """As in `Forge`."""
+        return f"{self.environ.get('GITHUB_ACTOR', 'somebody')} ({self.job or 'GitHub'})"
 
     @property
     def silence(self) -> str:
@@ -140,6 +150,11 @@ class GitLab:
     def job(self) -> str:
         """As in `Forge`."""
         return self.environ.get("CI_JOB_URL", "")
+
+    @property
+    def who(self) -> str:
+        """As in `Forge`."""
+        return f"{self.environ.get('GITLAB_USER_LOGIN', 'somebody')} ({self.job or 'GitLab'})"
 
     @property
     def silence(self) -> str:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from mailwright.drift.provenance import BY
 from mailwright.model.document import display
 from mailwright.model.errors import FleetError, MailwrightError
 from mailwright.model.site import Site
+from mailwright.pipeline.forge import forge
 from mailwright.pipeline.login import aws, ssh_keys
-from mailwright.pipeline.masking import Mask, secrets_of_environment
+from mailwright.redact import Redactor
 
 _PATIENCE = 20
 """Seconds for a command to end once the job is cancelled."""
@@ -28,6 +30,11 @@ _OF_THE_FORGE = re.compile(
     r"GITHUB_TOKEN|MAILWRIGHT_GITLAB_TOKEN|CI_JOB_TOKEN|ACTIONS_ID_TOKEN_\w+|AWS_ID_TOKEN"
 )
 """What commands have no use for."""
+_SECRET = re.compile(
+    r"MAILWRIGHT_(AGE_IDENTITY|SECRET_\w+|GITLAB_TOKEN)|GITHUB_TOKEN|CI_JOB_TOKEN|AWS_ID_TOKEN"
+    r"|ACTIONS_ID_TOKEN_REQUEST_TOKEN|AWS_(SECRET_ACCESS_KEY|SESSION_TOKEN)"
+)
+"""Variables that hold a secret."""
 _MISTAKE = re.compile(r"(?P<file>[^:]+):(?P<line>\d+): (?P<what>.*)")
 
 
@@ -38,7 +45,7 @@ class Job:
     reports: Path
     """The folder for what is kept as artifact."""
     environ: Mapping[str, str] = field(repr=False)
-    mask: Mask = field(repr=False)
+    mask: Redactor = field(repr=False)
 
     def run(self, *words: str) -> tuple[int, str]:
         """Run `mailwright` with these words; its exit status, and what it said, which is also printed.
@@ -60,7 +67,6 @@ class Job:
     def keep(self, name: str, text: str) -> None:
         """Write a file among the reports."""
         try:
-            self.reports.mkdir(parents=True, exist_ok=True)
             (self.reports / name).write_text(text, encoding="utf-8")
         except OSError as error:
             raise MailwrightError(
@@ -109,11 +115,12 @@ def job(site: Site, reports: Path, environ: Mapping[str, str] = os.environ) -> I
     Raises:
         MailwrightError: the secrets cannot be opened, or AWS does not let it in.
     """
-    values = [site.secrets.get(name) for name in site.secrets.names()]
-    more = aws(environ)
-    mask = Mask([*values, *secrets_of_environment({**environ, **more})])
+    secrets = [site.secrets.get(name) for name in site.secrets.names()]
+    here = forge(environ)
+    environ = {**({BY: here.who} if here else {}), **environ, **aws(environ)}
+    secrets += [value for name, value in environ.items() if _SECRET.fullmatch(name)]
     with _cancelled_by_sigterm(), ssh_keys(site):
-        yield Job(reports, {**environ, **more}, mask)
+        yield Job(reports, environ, Redactor(secrets))
 
 
 @contextmanager

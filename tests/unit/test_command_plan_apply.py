@@ -169,7 +169,8 @@ def test_a_saved_plan_is_applied_without_a_question(command):
 
 def test_what_has_been_done_since_a_plan_was_saved_is_no_hindrance(command):
     command("plan", "--out", "plan.json", plan=(CHANGE, replace(CHANGE, machine="m2")), zones=[zones(ADD)])
-    later = (*SAME, replace(CHANGE, machine="m2"))
+    record = replace(CHANGE, operation="machine: record of the run", text="by whom and when")
+    later = (*SAME, replace(CHANGE, machine="m2"), record)
     assert command("apply", "--plan", "plan.json", plan=later, results=(DONE,), zones=[zones()])[0] == 0
     assert command("apply", "--plan", "plan.json", zones=[zones()])[0] == 0
 
