@@ -63,7 +63,7 @@ def _count(findings: tuple[Finding, ...]) -> str:
 
 def _show_record(part: MachineDrift) -> None:
     if part.applied:
-        say(f"  {part.applied}", "dim")
+        say(f"  last applied {part.applied}", "dim")
     if part.unfinished:
         say("  a run has begun since and did not end well; what it changed is told below", "yellow")
     if part.pending:

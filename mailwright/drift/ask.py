@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from mailwright.converge.shell import words
 from mailwright.drift.places import BASELINE, BEFORE, RECORD, SURVEY, WANTED
 from mailwright.drift.record import Applied
-from mailwright.drift.survey import Survey, parse
+from mailwright.drift.survey import Survey, asking, parse
 from mailwright.model.errors import UnknownError
 from mailwright.model.role import Result
 from mailwright.observe.places import LOCK
@@ -52,7 +52,7 @@ date '+clock %s'
 [ -s {WANTED} ] && echo "wanted $(cat {WANTED})"
 [ -s {RECORD} ] && echo "record $(base64 -w 0 {RECORD})"
 [ -s {BASELINE} ] && echo "baseline $(gzip -c {BASELINE} | base64 -w 0)"
-[ -s {SURVEY} ] && echo "now $(sh {SURVEY} | gzip -c | base64 -w 0)"
+[ -s {SURVEY} ] && echo "now $({asking(SURVEY)} | gzip -c | base64 -w 0)"
 {_UNATTENDED}
 echo '{_FOOTER}'
 exit 0

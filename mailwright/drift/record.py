@@ -18,7 +18,7 @@ from mailwright.converge.shell import here, words
 from mailwright.converge.sysctls import needs as sysctl_needs
 from mailwright.converge.users import keys
 from mailwright.drift.places import BASELINE, BEFORE, HOME, RECORD, SURVEY, WANTED
-from mailwright.drift.survey import FOOTER
+from mailwright.drift.survey import FOOTER, asking
 from mailwright.model.needs import Needs, merge
 
 VERSION = 1
@@ -61,7 +61,7 @@ class Applied:
         """As an operator reads it."""
         commit = f", commit {self.commit[:7]}{' (dirty)' if self.dirty else ''}" if self.commit else ""
         roles = f", only {', '.join(self.roles)}" if self.roles else ""
-        return f"last applied {self.when.replace('T', ' ').removesuffix('Z')} UTC by {self.by}{commit}{roles}"
+        return f"{self.when.replace('T', ' ').removesuffix('Z')} UTC by {self.by}{commit}{roles}"
 
 
 def on_host(needs: Needs) -> Needs:
@@ -92,7 +92,7 @@ def beginning() -> str:
     return f"""\
 [ -e {BEFORE} ] || ( # for `mailwright drift`
   mkdir -p -- {_parent()} && umask 077 && mkdir -p {HOME} && chmod 0700 {HOME} && cd {HOME} &&
-  {{ [ ! -s {BASELINE} ] || sh {SURVEY} 9>&- || :; }} >before.new && mv -fT before.new {BEFORE}
+  {{ [ ! -s {BASELINE} ] || {asking(SURVEY)} 9>&- || :; }} >before.new && mv -fT before.new {BEFORE}
 ) || :
 """
 
@@ -141,7 +141,7 @@ def accepting() -> str:
     return f"""\
 [ -s {RECORD} ] || fail 'nothing was applied to this machine yet: mailwright apply'
 umask 077; cd {HOME}
-sh {SURVEY} 9>&- >baseline.new
+{asking(SURVEY)} 9>&- >baseline.new || :
 {_whole("baseline.new")}
 mv -fT baseline.new {BASELINE}"""
 
@@ -149,7 +149,7 @@ mv -fT baseline.new {BASELINE}"""
 def _take(question: str) -> str:
     """Survey, and make a new baseline of it, of the old one and of what the run found at its beginning."""
     return f"""\
-sh ./{question} 9>&- >now.new
+{asking(f"./{question}")} 9>&- >now.new || :
 {_whole("now.new")}
 if [ -s baseline ] && grep -qsxF '{FOOTER}' before; then
 {_MERGE} | sort >baseline.new

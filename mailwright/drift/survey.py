@@ -18,6 +18,8 @@ from mailwright.observe.script import proc_path
 
 HEADER = "mailwright-survey\t1\t"
 FOOTER = "mailwright-survey\tend\t"
+LIMIT = 300
+"""Seconds that a survey may take; one that was ended is not whole."""
 
 ROUTING = (
     "net.ipv4.ip_forward",
@@ -56,6 +58,11 @@ def parse(text: str) -> Survey | None:
         if tab and kind != "mailwright-survey":
             kinds.setdefault(kind, {})[key] = value
     return Survey(kinds)
+
+
+def asking(file: str) -> str:
+    """Return the shell command that prints the answer to the script in `file`."""
+    return f"timeout -k 5 {LIMIT} sh {file}"
 
 
 def script(needs: Needs) -> str:
@@ -139,7 +146,7 @@ _UNIT_KINDS = "service,socket,timer,path,mount,target"
 
 
 def _units(needs: Needs) -> str:
-    wanted = [u.name for u in needs.units if u.running and not u.masked]
+    wanted = [u.name for u in needs.units if u.running and not u.masked and not u.name.endswith(".timer")]
     # Transient units belong to whoever started them; the timers that take a change back are ours.
     listed = rf"""systemctl list-unit-files --no-legend --no-pager --type={_UNIT_KINDS} |
 awk '$2 != "generated" && $2 != "transient" {{ print "unit\t" $1 "\t" $2 }}'
