@@ -81,32 +81,30 @@ def test_a_mistake_in_what_vagrant_reads_is_one_line_with_its_place(changed, old
     assert [line.split(": ", 1)[1] for line in str(caught.value).splitlines()] == [said]
 
 
-def test_virtual_machines_are_as_the_fleet_file_says(ruby):
+def test_ruby_reads_of_the_fleet_file_what_mailwright_reads(ruby, changed):
+    file = changed("    debian: 13\n", "")  # a default, which both must know
     said = ruby(
-        f'require "fleet"; require "json"\nfleet = Mailwright::Fleet.read("{FLEET}")\n'
-        "puts JSON.dump([fleet.netmask, fleet.machines.map { |m| m.to_h.merge(mac: m.mac) }])"
+        f'require "fleet"; require "json"\nfleet = Mailwright::Fleet.read("{file}")\n'
+        "puts JSON.dump([fleet.name, fleet.netmask, fleet.machines.map { |m| m.to_h.merge(mac: m.mac) }])"
     )
-    netmask, machines = json.loads(said)
-    assert netmask == "255.255.255.0"
+    name, netmask, machines = json.loads(said)
+    fleet = load_fleet(file)
+    section = fleet.vagrant
+    assert (name, netmask) == ("vagrant", str(section.ipv4.netmask))
     assert machines == [
         {
-            "name": "out1",
-            "box": "bento/debian-13",
-            "memory": 1024,
-            "cpus": 1,
-            "ipv4": "198.18.27.11",
-            "addresses": ["198.18.27.11/24", "2001:db8:27::11/64"],
-            "mac": "02:00:c6:12:1b:0b",
-        },
-        {
-            "name": "mx1",
-            "box": "bento/debian-12",
-            "memory": 768,
-            "cpus": 1,
-            "ipv4": "198.18.27.21",
-            "addresses": ["198.18.27.21/24", "2001:db8:27::21/64"],
-            "mac": "02:00:c6:12:1b:15",
-        },
+            "name": machine.name,
+            "box": section.boxes[f"debian-{machine.debian}"],
+            "memory": machine.memory or section.memory,
+            "cpus": section.cpus,
+            "ipv4": str(machine.ipv4),
+            "addresses": [
+                f"{machine.ipv4}/{section.ipv4.prefixlen}",
+                f"{machine.ipv6}/{section.ipv6.prefixlen}",
+            ],
+            "mac": "02:00:" + machine.ipv4.packed.hex(":"),
+        }
+        for machine in fleet.machines
     ]
 
 
