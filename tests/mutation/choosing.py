@@ -15,10 +15,13 @@ def every(subject):
 
 
 def only(sabotages, words):
-    """Those of a role, of a machine, or of checks with the word in their names; no words: all."""
-    if not words:
-        return sabotages
-    return [s for s in sabotages if any(w in (s.role, s.machine) or w in s.target for w in words)]
+    """Those of a role, of a machine, or else of checks with the word in their names; no words: all."""
+    known = {name for s in sabotages for name in (s.role, s.machine)}
+
+    def fits(sabotage, word):
+        return word in ((sabotage.role, sabotage.machine) if word in known else sabotage.target)
+
+    return [s for s in sabotages if not words or any(fits(s, word) for word in words)]
 
 
 def sample(sabotages, count=None):

@@ -66,7 +66,10 @@ def _fresh_below(subject, path):
     return "".join(subject.fresh(f) for f in files).removeprefix("; ")
 
 
-_MAIL = ("check-postfix-*", "check-dovecot-*", "check-opendkim-*", "check-certificates-*", "certificate-*")
+_MAIL = (
+    *("check-postfix-*", "check-dovecot-*", "check-opendkim-*", "check-certificates-*", "certificate-*"),
+    "outside-*",
+)
 _LEAN_ON_FILES = {
     "/etc/postfix/main.cf": ("check-postfix-*",),
     "/etc/postfix/master.cf": ("check-postfix-*",),
@@ -237,25 +240,21 @@ _WAITS = {"mailwright-fence.service": ("check-backup-* waits for the fence",)}
 _LEAN_ON_UNITS = {
     "ssh.service": ("port-22/*",),
     "unbound.service": ("port-53/*", "check-*"),
-    "nginx.service": ("port-443/*", "check-policies-*"),
-    "dovecot.service": ("check-dovecot-*", "check-postfix-*", "port-*"),
-    "opendkim-sign": ("check-opendkim-*", "check-postfix-*"),
-    "opendkim-verify.service": ("check-opendkim-*", "check-postfix-*"),
-    "postfix.service": ("port-*", "check-postfix-*"),
-    "postfix@-.service": ("port-*", "check-postfix-*"),
+    "nginx.service": ("port-443/*", "check-policies-*", "outside-*"),
+    "dovecot.service": ("check-dovecot-*", "check-postfix-*", "port-*", "outside-*"),
+    "opendkim-sign": ("check-opendkim-*", "check-postfix-*", "outside-*"),
+    "opendkim-verify.service": ("check-opendkim-*", "check-postfix-*", "outside-*"),
+    "postfix.service": ("port-*", "check-postfix-*", "outside-*"),
+    "postfix@-.service": ("port-*", "check-postfix-*", "outside-*"),
     "haproxy.service": (
-        "port-*",
-        "scrape-*",
-        "check-haproxy-*",
-        "check-keepalived-*",
-        "agreement-*",
-        "unit-keepalived*",
+        *("port-*", "scrape-*", "check-haproxy-*", "check-keepalived-*", "agreement-*", "outside-*"),
+        "unit-keepalived.service",
     ),
-    "keepalived.service": ("check-keepalived-*", "agreement-*"),
-    "nftables.service": ("check-firewall-*",),
-    "mailwright-fence.service": ("unit-postfix*", "port-*", "check-postfix-*", "check-haproxy-*"),
-    "mailwright-backup-gate.service": ("port-8000/*", "check-backup_store-*"),
-    "mailwright-backup-sshd.service": ("port-8000/*",),
+    "keepalived.service": ("check-keepalived-*", "agreement-*", "outside-*"),
+    "nftables.service": ("check-firewall-*", "outside-*"),
+    "mailwright-fence.service": ("unit-postfix*", "port-*", "check-postfix-*", "outside-*"),
+    "mailwright-backup-gate.service": ("port-8000/*", "check-backup_store-*", "outside-*"),
+    "mailwright-backup-sshd.service": ("port-8000/*", "outside-*"),
     "mailwright-repository-": ("check-backup_store-*",),
 }
 """What is seen of a unit that does not run."""

@@ -102,7 +102,7 @@ def rules(subject, expectation):
         ("everything comes in", "nft 'chain inet mailwright input { policy accept; }'"),
         ("the rules are flushed", "nft flush ruleset"),
     ):
-        yield Damage(what, change, load)
+        yield Damage(what, change, load, ("outside-*",))
 
 
 # --- unbound

@@ -29,6 +29,18 @@ def pages(subject, expectation):
     yield Damage("there is a page", *how, (f"file-{file}", *subject.dependents(file)))
 
 
+@damages("check-policies-443 refuses *")
+def web_tls(subject, expectation):
+    file = "/etc/nginx/nginx.conf"
+    also = (f"file-{file}", *subject.dependents(file), "check-policies-443 refuses *")
+    weak = "s/ssl_ciphers .*/ssl_ciphers ALL:@SECLEVEL=0;/"
+    old = f"{weak}; s/ssl_protocols .*/ssl_protocols TLSv1.1 TLSv1.2 TLSv1.3;/"
+    expression = old if "1.2" in expectation.name else weak
+    yield Damage(
+        "it takes it", *edit(subject, file, in_place(expression, file), "systemctl reload nginx"), also
+    )
+
+
 # --- dovecot
 
 _LOGINS = ("check-postfix-*",)
@@ -102,7 +114,8 @@ def master_cf(subject, port, *settings):
     name = _SERVICES.get(port, port)
     words = " ".join(f"'{name}/inet/{setting}'" for setting in settings)
     how = edit(subject, _MASTER, f"postconf -P {words}", _RELOAD)
-    return how, (f"file-{_MASTER}", *subject.dependents(_MASTER))
+    seen = (f"check-postfix-{port} *", f"outside-postfix-{port} *")
+    return how, (f"file-{_MASTER}", *subject.dependents(_MASTER), *seen)
 
 
 @damages("check-postfix-the settings are in force")
@@ -114,7 +127,7 @@ def settings(subject, expectation):
         ("relaying is permitted", "smtpd_relay_restrictions = permit"),
     ):
         how, also = main_cf(subject, line)
-        yield Damage(what, *how, (*also, "check-postfix-*"))
+        yield Damage(what, *how, (*also, "check-postfix-*", "outside-postfix-*"))
 
 
 @damages("check-postfix-the configuration has no mistakes")
@@ -137,59 +150,86 @@ def queue(subject, expectation):
 
 
 @damages(
-    "check-postfix-port 25 greets, offers TLS and no login",
-    "check-postfix-587 greets*",
-    "check-postfix-*takes what*",
+    "check-postfix-port 25 greets*", "check-postfix-587 greets*", "check-postfix-* takes what balancers*"
 )
 def dialogue(subject, expectation):
     port = int(re.search(r"-(?:port )?(\d+) ", expectation.name)[1])
-    also = (f"check-postfix-{port} *",)
     if port == 587:
         ways = (
             ("it has another name", "smtpd_banner=other.example ESMTP"),
             ("it offers no TLS", "smtpd_tls_security_level=none"),
             ("it takes logins without TLS", "smtpd_tls_security_level=may", "smtpd_tls_auth_only=no"),
-            ("it answers VRFY", "disable_vrfy_command=no"),
-            (
-                "it relays for everybody",
-                *(
-                    f"smtpd_{stage}_restrictions=permit"
-                    for stage in ("client", "sender", "relay", "recipient")
-                ),
-                "smtpd_tls_security_level=may",
-            ),
+            ("it answers VRFY", "disable_vrfy_command=no", "smtpd_tls_security_level=may"),
+            ("it relays for everybody", *_OPEN),
         )
-    else:  # postscreen's own words
+    else:  # postscreen says the first words
         ways = (
             ("it has another name", "smtpd_banner=other.example ESMTP"),
-            ("it offers no TLS", "postscreen_tls_security_level=none", "smtpd_tls_security_level=none"),
+            ("it offers no TLS", "postscreen_tls_security_level=none"),
         )
     for what, *changes in ways:
-        how, own = master_cf(subject, port, *changes)
-        yield Damage(what, *how, (*own, *also), patience=25)
+        how, also = master_cf(subject, port, *changes)
+        yield Damage(what, *how, (*also, f"check-postfix-port {port} *"), patience=25)
 
 
-@damages("check-postfix-* takes logins within TLS", "check-postfix-* takes logins that balancers pass on")
+_STAGES = ("client", "sender", "relay", "recipient")
+_OPEN = (*(f"smtpd_{stage}_restrictions=permit" for stage in _STAGES), "smtpd_tls_security_level=may")
+
+
+@damages("outside-postfix-25 at *")
+def exchanger(subject, expectation):
+    how, also = master_cf(subject, 25, "smtpd_banner=other.example ESMTP")
+    yield Damage("it has another name", *how, (*also, "check-postfix-port 25 *"), patience=25)
+
+
+@damages("*-postfix-* takes logins *")
 def login(subject, expectation):
-    port = int(re.search(r"-(\d+) takes", expectation.name)[1])
+    port = int(re.search(r"postfix-(\d+) ", expectation.name)[1])
     how, also = master_cf(subject, port, "smtpd_sasl_auth_enable=no")
     yield Damage("it takes none", *how, also)
 
 
-@damages("check-postfix-* refuses TLS below 1.2")
+@damages("*-postfix-* refuses TLS below 1.2")
 def old_tls(subject, expectation):
-    port = int(re.search(r"-(\d+) refuses", expectation.name)[1])
-    how, also = master_cf(
-        subject,
-        port,
-        "smtpd_tls_mandatory_protocols=>=TLSv1",
-        "smtpd_tls_protocols=>=TLSv1",
-        "smtpd_tls_mandatory_ciphers=low",
-        "tls_low_cipherlist=ALL:@SECLEVEL=0",
-        "tls_high_cipherlist=ALL:@SECLEVEL=0",
-        "smtpd_tls_ciphers=low",
-    )
-    yield Damage("it speaks TLS 1.1", *how, also)
+    port = int(re.search(r"postfix-(\d+) ", expectation.name)[1])
+    old = [f"smtpd_tls_{kind}protocols=>=TLSv1" for kind in ("", "mandatory_")]
+    if port == 25:  # postscreen has TLS from tlsproxy(8), which reads main.cf
+        settings = " ".join(f"'{setting}'" for setting in (*old, *_WEAK))
+        how = edit(subject, _MAIN, f"postconf -e {settings}", _RELOAD)
+        seen = ("check-postfix-* TLS below 1.2", "check-postfix-* weak ciphers", "outside-postfix-*")
+        yield Damage("it speaks TLS 1.1", *how, (f"file-{_MAIN}", *subject.dependents(_MAIN), *seen))
+    else:
+        how, also = master_cf(subject, port, *old, *_WEAK)
+        yield Damage("it speaks TLS 1.1", *how, also)
+
+
+_WEAK = (
+    *(f"tls_{grade}_cipherlist=ALL:@SECLEVEL=0" for grade in ("high", "medium")),
+    "smtpd_tls_mandatory_exclude_ciphers=",
+)
+
+
+@damages("check-postfix-* refuses weak ciphers")
+def weak_ciphers(subject, expectation):
+    port = int(re.search(r"postfix-(\d+) ", expectation.name)[1])
+    how, also = master_cf(subject, port, *_WEAK)
+    yield Damage("it takes SHA-1", *how, also)
+
+
+@damages("check-postfix-the mail log has no errors")
+def errors(subject, expectation):
+    line = "logger --priority mail.err --tag 'postfix/smtpd[1]' 'fatal: sabotage'"
+    damage, undo = service("errors", f'sh -c "while :; do {line}; sleep 2; done"')
+    yield Damage("a daemon dies again and again", damage, f"{undo}; systemctl restart postfix", patience=30)
+
+
+@damages("check-postfix-no mail is stuck")
+def stuck(subject, expectation):
+    queue, handed = "/var/spool/postfix", "/var/spool/postfix/maildrop/sabotage"
+    yield Damage("a message is years old", *extra(f"{queue}/deferred/3/3000000000z1", ""))
+    damage, undo = extra(handed, "")
+    yield Damage("nobody takes what was handed in", f"{damage}; touch -d '2 hours ago' {handed}", undo)
+    yield Damage("a message is damaged", *extra(f"{queue}/corrupt/sabotage", ""))
 
 
 @damages("check-postfix-it is fit to take mail")

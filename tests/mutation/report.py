@@ -53,8 +53,8 @@ class Report:
         good = sum(verdict.good for verdict in self.verdicts)
         checks = len({(v.sabotage.machine, v.sabotage.target) for v in self.verdicts})
         self.console.print(
-            f"\nscore {self.score:.1f} %: {good} of {len(self.verdicts)} sabotages turned exactly their check red,"
-            f" and were undone; {checks} checks, {minutes:.0f} min",
+            f"\nscore {self.score:.1f} %: {good} of {len(self.verdicts)} sabotages turned exactly their check"
+            f" red, and were undone; {checks} checks, {minutes:.0f} min",
             style="green" if self.passed else "bold red",
         )
         return self.passed

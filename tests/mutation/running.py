@@ -8,6 +8,10 @@ from tests.mutation.sabotage import Look, Verdict, judged
 BATCH = 40
 """Quiet sabotages that are done at once."""
 _PAUSE = 0.3
+_PATIENCE = 300
+"""Seconds that a damage or its inverse may take."""
+_REMEMBERS = {"check-postfix-the mail log has no errors": "systemctl restart postfix"}
+"""Checks that see a damage after it is undone, and what makes them forget."""
 
 
 def batches(sabotages):
@@ -54,8 +58,12 @@ class Runner:
             before = batch if self.batch(batch) else []
         self.green(f"after {before[-1].title}" if before else "in the end")
 
-    def batch(self, batch):
-        """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look."""
+    def batch(self, batch, *, again=False):
+        """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look.
+
+        What does not end as it should is done once more, from green: what the machine did by itself
+        meanwhile is no verdict on the sabotage.
+        """
         began = time.monotonic()
         look, broken = self._damaged(batch)
         seconds = (time.monotonic() - began) / len(batch)
@@ -67,13 +75,13 @@ class Runner:
             for verdict in verdicts:
                 self.tell(verdict)
             return True
-        self.green(f"after {batch[-1].title}", patience=60)
-        if len(batch) > 1:  # which of them it was, each alone will show
-            for sabotage in batch:
-                if self.batch([sabotage]):
-                    self.green(f"after {sabotage.title}")
-        else:
+        self.green(f"after {batch[-1].title}")
+        if again:
             self.tell(verdicts[0])
+            return False
+        for sabotage in batch:
+            if self.batch([sabotage], again=True):
+                self.green(f"after {sabotage.title}")
         return False
 
     def _damaged(self, batch):
@@ -81,23 +89,26 @@ class Runner:
         look, broken = Look({}, {}), ""
         try:
             for sabotage in batch:
-                self._shell(sabotage.how.damage, f"{sabotage.title}: damage")
+                self._shell(sabotage, sabotage.how.damage)
             patience = max(sabotage.how.patience for sabotage in batch)
             look = self._until(lambda seen: all(o == "killed" for o, _ in judged(batch, seen)), patience)
         except MailwrightError as error:
             broken = str(error)
         finally:
             for sabotage in reversed(batch):
-                self._shell(sabotage.how.undo, f"{sabotage.title}: undo")
+                self._shell(sabotage, sabotage.how.undo)
         return look, broken
 
-    def green(self, when, patience=45):
-        """See that nothing is red.
+    def green(self, when, patience=60):
+        """See that nothing is red, or unknown.
 
         Raises:
             MailwrightError: something stays so; what follows would prove nothing.
         """
-        if amiss := self._until(lambda seen: not seen.amiss, patience).amiss:
+        seen = self._until(lambda seen: not seen.amiss or seen.red.keys() & _REMEMBERS.keys(), patience)
+        for name in seen.red.keys() & _REMEMBERS.keys():
+            self.subject.host.run(_REMEMBERS[name], timeout=_PATIENCE)
+        if amiss := seen.amiss and self._until(lambda seen: not seen.amiss, patience).amiss:
             found = "\n".join(f"  {name}: {found}" for name, found in amiss.items())
             raise MailwrightError(f"{self.subject.name} is not green {when}:\n{found}")
 
@@ -111,5 +122,7 @@ class Runner:
                 return look
             time.sleep(_PAUSE)
 
-    def _shell(self, command, what):
-        self.subject.host.run(f"set -e\nexport LC_ALL=C\n{command}").require(what)
+    def _shell(self, sabotage, command):
+        host = self.subject.others[sabotage.how.at] if sabotage.how.at else self.subject.host
+        done = host.run(f"set -e\nexport LC_ALL=C\n{command}", timeout=_PATIENCE)
+        done.require(f"{sabotage.title}: {command[:80]}")

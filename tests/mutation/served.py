@@ -10,8 +10,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from mailwright.model.names import DnsName
+from mailwright.verify.outside import audiences
 from tests.mutation.registry import damages
-from tests.mutation.sabotage import Damage
+from tests.mutation.sabotage import Damage, Equivalent
 from tests.mutation.shells import edit, extra, in_place, service
 
 _STRAY = 4190
@@ -63,16 +64,17 @@ def postfix(subject, expectation):
     file = "/etc/postfix/master.cf"
     how = edit(subject, file, f"postconf -MX {name}/inet", "postfix reload 2>/dev/null")
     also = ("file-/etc/postfix/master.cf", *subject.dependents(file), f"check-postfix-*{number}*")
+    outside = (f"outside-{number}/*", f"outside-postfix-{number} *")
     health = ("check-postfix-it is fit to take mail",) if number == "10024" else ()
     handover = ("check-postfix-a queue is taken*",) if number == "10026" else ()
-    yield Damage("it is gone from master.cf", *how, (*also, *health, *handover))
+    yield Damage("it is gone from master.cf", *how, (*also, *outside, *health, *handover))
 
 
 @damages("port-443/*")
 def web(subject, expectation):
     file = "/etc/nginx/nginx.conf"
     how = edit(subject, file, in_place("s/listen 443/listen 127.0.0.1:443/", file), "systemctl restart nginx")
-    also = (f"file-{file}", *subject.dependents(file))
+    also = (f"file-{file}", *subject.dependents(file), "outside-*")
     yield Damage("it is served on loopback only", *how, also)
 
 
@@ -84,7 +86,7 @@ def gate(subject, expectation):
         else ("/etc/mailwright/backup-store/sshd_config", "mailwright-backup-sshd")
     )
     how = edit(subject, file, in_place(r"s/\b8000\b/8001/", file), f"systemctl restart {unit}")
-    also = (f"file-{file}", *subject.dependents(file), "listeners", "check-backup_store-*")
+    also = (f"file-{file}", *subject.dependents(file), "listeners", "check-backup_store-*", "outside-*")
     yield Damage("it is another number", *how, also)
 
 
@@ -95,7 +97,7 @@ def balanced(subject, expectation):
     yield Damage(
         "HAProxy binds it no more",
         *haproxy(subject, f"/^ *bind .*:{number}$/s/:{number}/:7{number[-2:]}/"),
-        (*HAPROXY, "listeners", *also),
+        (*HAPROXY, "listeners", *also, "outside-*"),
     )
 
 
@@ -115,6 +117,43 @@ def metrics(subject, expectation):
 
 def _number(expectation):
     return re.match(r"port-(\d+)/", expectation.name)[1]
+
+
+# --- from outside
+
+
+@damages("outside-[0-9]*/tcp*")
+def door(subject, expectation):
+    number, _, place = expectation.name.removeprefix("outside-").partition("/tcp")
+    ports = [
+        p
+        for p in subject.plan.merged.ports
+        if str(p.number) == number and "".join(f"-{a}" for a in p.at) == place
+    ]
+    also, load = ("check-firewall-*", "outside-*"), "nft --file /etc/nftables.conf"
+    rule = f"nft insert rule inet mailwright input tcp dport {number}"
+    if {"public", "admin"} & audiences(subject.plan, ports[0]):
+        if number == "25":
+            yield Equivalent(
+                "it is shut", "many networks let nobody out to port 25: silence there is unknown"
+            )
+        elif sum(1 for p in subject.plan.merged.ports if p.at == ports[0].at and _admits(p)) < 2:
+            yield Equivalent("it is shut", "without another port that answers there, silence is unknown")
+        else:
+            # A virtual address is at the balancer that holds it.
+            at = subject.site.fleet.pools[0].balancers[0] if place else ""
+            yield Damage("it is shut", f"{rule} drop", load, also, at=at)
+    elif ports[0].audience == "local":
+        listen, undo = _unbound("server:\n    interface: 0.0.0.0\n    interface: ::0\n")
+        how = f"{listen}; {rule} accept", f"{load}; {undo}"
+        yield Damage("it is open to everybody", *how, (*also, "listeners", "port-53/*"), patience=20)
+    else:
+        yield Damage("it is open to everybody", f"{rule} accept", load, also)
+
+
+def _admits(port):
+    """Whether the controller gets through to it, other than by SSH."""
+    return port.proto == "tcp" and port.number != 22 and {"public", "admin"} & {port.audience}
 
 
 # --- certificates
@@ -162,7 +201,7 @@ def leans_on(subject, need, pair):
         *subject.dependents(pair.chain),
         f"check-certificates-the certificate {pair.prefix}{need.name} lasts another week",
         "check-certificates-certificates are the authority's, and renewed",
-        *(("check-postfix-*",) if need.name == "smtp" else ()),
+        *(("check-postfix-*", "outside-postfix-*") if need.name == "smtp" else ()),
     )
 
 
