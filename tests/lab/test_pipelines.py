@@ -14,7 +14,7 @@ from tests.lab.deploying import mailwright
 MINUTES = 2
 
 MACHINE = "spare1"  # which has no other work
-BEFORE, AFTER = "- 3144", "- 3144\n      - 3145"  # of closed_outbound
+BEFORE, AFTER = "- 3144", "- 3144\n        - 3145"  # of closed_outbound
 CRON = "/etc/cron.d/by-hand"
 
 
