@@ -1,6 +1,6 @@
 # `make lab` and `make test` need nothing but git, make, python3 and root (or sudo) on a Debian machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test daemons vagrant check lint format bench soak screenshot clean
+.PHONY: help setup lab test daemons vagrant check lint format bench mutate soak screenshot clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -69,6 +69,9 @@ format: setup ## let ruff format and mend what it can
 
 bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=fleet, pool, backup, dns)
 	@$(ROOT) python -m bench $(ONLY)
+
+mutate: setup ## damage labs of their own in every way that a check should notice, and see that it does (ONLY=postfix)
+	@$(ROOT) env MAILWRIGHT_MUTATIONS="$$MAILWRIGHT_MUTATIONS" python -m tests.mutation $(ONLY)
 
 soak: setup daemons ## the rounds that are too long for every day
 	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder

@@ -92,7 +92,7 @@ def sabotaged(subject, words, report):
     for name, how in equivalents:
         report.equivalent(subject.name, name, how)
     todo = only(sabotages, words)
-    if "MAILWRIGHT_MUTATIONS" in os.environ:
+    if os.environ.get("MAILWRIGHT_MUTATIONS"):
         todo = sample(todo)
     try:
         if todo:

@@ -26,7 +26,7 @@ def only(sabotages, words):
 
 def sample(sabotages, count=None):
     """$MAILWRIGHT_MUTATIONS (or `count`) of them, drawn by $MAILWRIGHT_SEED, of as many roles as can be."""
-    wanted = int(os.environ.get("MAILWRIGHT_MUTATIONS", count or len(sabotages)))
+    wanted = int(os.environ.get("MAILWRIGHT_MUTATIONS") or count or len(sabotages))
     seed = os.environ.get("MAILWRIGHT_SEED", "mailwright")
     drawn = random.Random(seed).sample(sabotages, len(sabotages))  # noqa: S311 - a sample, no secret
     by_role = {}
