@@ -16,6 +16,7 @@ from mailwright.model.names import DnsName
 from mailwright.model.pools import Pool
 from mailwright.model.providers import DnsProvider
 from mailwright.model.vagrant import Megabytes, Vagrant
+from mailwright.model.verification import Verify
 
 
 class Owner(Model):
@@ -212,6 +213,8 @@ class Fleet(Model):
     """The hosts."""
     pools: tuple[Pool, ...] = ()
     """Machines that serve one name together, behind balancers or by the DNS alone."""
+    verify: Verify = Verify()
+    """What the verification may ask from outside."""
     lab: Lab | None = None
     """Present in a lab's fleet file only."""
     vagrant: Vagrant | None = None

@@ -13,7 +13,7 @@ from mailwright.model.needs import BackupPath, Certificate, Pair, Port, Scrape, 
 from mailwright.model.role import Check
 from mailwright.model.site import MachinePlan
 from mailwright.observe import Observation
-from mailwright.verify import judge, questions, sockets
+from mailwright.verify import judge, outside, questions, sockets
 from mailwright.verify.expectation import Evidence, Expectation, Fault, Judge
 
 _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None]], ...] = (
@@ -36,7 +36,13 @@ def expectations(plan: MachinePlan, inventory: str = "INVENTORY") -> tuple[Expec
     """
     unique: dict[str, Expectation] = {}
     apply = f"mailwright apply {inventory} --limit {plan.machine.name}"
-    for expectation in (*_of_machine(plan, apply), *_of_needs(plan, apply), *_of_checks(plan)):
+    for expectation in (
+        *_of_machine(plan, apply),
+        *_of_needs(plan, apply),
+        *_of_checks(plan),
+        *outside.of_ports(plan),
+        *outside.of_roles(plan),
+    ):
         unique.setdefault(expectation.name, expectation)
     return tuple(unique.values())
 

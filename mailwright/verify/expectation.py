@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from mailwright.model.errors import UnknownError
 from mailwright.model.role import Result
+from mailwright.model.visit import Reception, Visit
 from mailwright.observe import Observation
 from mailwright.verify.batch import KILLED, LIMIT, TIMED_OUT
 from mailwright.verify.report import CheckReport, Outcome, text
@@ -31,6 +32,8 @@ class Evidence:
     after: frozenset[Listener] = frozenset()
     results: Mapping[str, Result] = field(default_factory=dict)
     """What the expectations' own commands gave, by name. One that is missing never answered."""
+    receptions: Mapping[Visit, Reception] = field(default_factory=dict)
+    """What the controller met with at the machine's ports."""
 
     def result(self, name: str) -> Result:
         """The result of an expectation's own command.
@@ -80,6 +83,8 @@ class Expectation:
     """What is worth a word though all is well."""
     declared: str = ""
     """`FILE:LINE` of the fleet file: what asked for it stands there."""
+    visits: tuple[Visit, ...] = ()
+    """What the controller asks of the machine's ports for it."""
 
     @property
     def machines(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 from mailwright import observe
 from mailwright.model.errors import UnknownError
@@ -16,6 +17,7 @@ from mailwright.model.role import Result
 from mailwright.observe import ObservationError
 from mailwright.verify import batch, sockets
 from mailwright.verify.expectation import Evidence, Expectation, Joint
+from mailwright.verify.visiting import visits
 
 Run = Callable[[str], Result]
 """Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
@@ -26,11 +28,22 @@ _ARGUMENT = 120_000
 
 
 def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
-    """Ask a machine everything in one command.
+    """Ask a machine everything in one command, and call at its ports meanwhile.
 
     Raises:
         UnknownError: it did not answer, or with something that is no answer.
     """
+    wanted = [v for e in expectations if isinstance(e, Expectation) for v in e.visits]
+    pool = ThreadPoolExecutor(1, "outside")
+    try:
+        outside = pool.submit(visits, wanted)
+        inside = _inside(run, needs, expectations)
+        return replace(inside, receptions=outside.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
     asked = [(e.name, e.command) for e in expectations if e.command is not None]
     commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
     output = run(packed(batch.script(commands)))

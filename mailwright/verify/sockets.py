@@ -119,7 +119,7 @@ def undeclared(
             return True
         if port.audience == "local":
             return False
-        return not port.at or x.address in map(ip_address, port.at)
+        return not port.at or str(x.address) in port.at
 
     def strange(x: Listener) -> bool:
         wanted = declared.get((x.proto, x.port), [])

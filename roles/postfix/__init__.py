@@ -27,8 +27,9 @@ from mailwright.model.needs import (
 )
 from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT
 from mailwright.model.role import Check, Context, Role, Settings
+from mailwright.model.visit import OutsideCheck
 from mailwright.render import render
-from roles.postfix import behaviour, behind, condition
+from roles.postfix import behaviour, behind, condition, outside
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
 from roles.postfix.membership import HEALTH_LOG, ROTATION, Membership
 
@@ -269,4 +270,20 @@ def checks(ctx: Context[PostfixSettings]) -> Iterable[Check]:
     yield from behind.checks(ctx.machine, membership)
 
 
-ROLE = Role("postfix", PostfixSettings, apply, needs=needs, files=files, checks=checks)
+def seen_outside(ctx: Context[PostfixSettings]) -> Iterable[OutsideCheck]:
+    """How those of its ports behave that are for everybody."""
+    if ctx.machine.closed:
+        return
+    submission = ctx.settings.submission and ctx.settings.submission_audience == "public"
+    yield from outside.checks(ctx, inbound=_inbound(ctx), submission=submission)
+
+
+ROLE = Role(
+    "postfix",
+    PostfixSettings,
+    apply,
+    needs=needs,
+    files=files,
+    checks=checks,
+    outside=seen_outside,
+)

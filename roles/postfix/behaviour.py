@@ -154,19 +154,24 @@ def dialogue(name: str, port: int, machine: Machine, offers: tuple[str, ...], op
 
     def judge(result: Result) -> str | None:
         said = result.stdout.replace("\r", "")
-        features = re.findall(r"^250[- ](\S+)", said, re.MULTILINE)
-        if not re.search(rf"^220[ -]{re.escape(host)} ESMTP", said, re.MULTILINE):
-            return f"its greeting is {said.splitlines()[0] if said else result.stderr.strip()!r}"
-        if missing := [feature for feature in offers if feature not in features]:
-            return f"it does not offer {', '.join(missing)}"
-        if "AUTH" in features:
-            return "it offers AUTH without TLS"
-        if re.search(r"^25[0-2] .*root", said, re.MULTILINE):
-            return "it answers VRFY"
-        return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
+        return spoken(host, offers, said or result.stderr)
 
     command = TALK.format(here=here(machine), port=port, opening=opening, words=words)
     return Check(name, command, judge, "mailwright apply")
+
+
+def spoken(host: str, offers: tuple[str, ...], said: str) -> str | None:
+    """What is wrong with the replies to a stranger who asks for a relay, or `None`."""
+    features = re.findall(r"^250[- ](\S+)", said, re.MULTILINE)
+    if not re.search(rf"^220[ -]{re.escape(host)} ESMTP", said, re.MULTILINE):
+        return f"its greeting is {said.splitlines()[0] if said else said!r}"
+    if missing := [feature for feature in offers if feature not in features]:
+        return f"it does not offer {', '.join(missing)}"
+    if "AUTH" in features:
+        return "it offers AUTH without TLS"
+    if re.search(r"^25[0-2] .*root", said, re.MULTILINE):
+        return "it answers VRFY"
+    return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
 
 
 def session(name: str, port: int, machine: Machine, options: str = "") -> Check:

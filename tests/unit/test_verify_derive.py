@@ -52,6 +52,7 @@ def test_there_is_one_expectation_a_need(expected):
         "scrape-filter",
         "backup-/var/lib/filter",
         "certificate-m1",
+        "outside-25/tcp",
     ]
 
 
