@@ -32,7 +32,8 @@ def record() -> Commands:
         merged, roles = own.plan.merged, own.host.data.get(ROLES)
         applied = provenance.applied(Path(own.host.data.get(FLEET_FILE)), tuple(roles or ()))
         digest = wanted(merged) if roles is None else None
-        lines = (f"{RECORD}: {applied}",)
+        # The same in every plan: one that is made anew before its turn must not look like another.
+        lines = (f"{RECORD}: who applied what, and what the machine is like then",)
         return Task(ending(survey.script(merged), applied, digest), lines)
 
     current()
