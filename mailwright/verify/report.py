@@ -78,7 +78,7 @@ class Report:
     file: str
     """The fleet file, as an operator would write it."""
     digest: str
-    """SHA-256 of the fleet file, in hexadecimal."""
+    """Of the fleet file and its keyring, as the records of applies have it: SHA-256, in hexadecimal."""
     began: datetime
     """With a time zone."""
     seconds: float

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from mailwright.command.inventory import open_site
+from mailwright.drift.provenance import fleet_digest
 from mailwright.model.errors import UnknownError
 from mailwright.model.load import fleet_file
 from mailwright.model.select import select
@@ -117,7 +117,7 @@ class Suite:
         return Report(
             self.file.stem,
             self.declarations.document.name,
-            hashlib.sha256(self.file.read_bytes()).hexdigest(),
+            fleet_digest(self.file),
             self.began,
             self.seconds(),
             machines,

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mailwright.drift.provenance import fleet_digest
+
 ROOT = Path(__file__).parents[2]
 
 FLEET = """\
@@ -321,7 +323,7 @@ def test_json_on_standard_output_stands_alone(site):
     told = json.loads(result.stdout)
     assert (result.returncode, told["verdict"], told["version"]) == (1, "fail", 1)
     assert [m["verdict"] for m in told["machines"]] == ["fail", "unknown"]
-    assert told["digest"] == hashlib.sha256(FLEET.encode()).hexdigest()
+    assert told["digest"] == fleet_digest(site / "inventory" / "prod.yaml")
     (wrong,) = (c for c in told["machines"][0]["checks"] if c["outcome"] == "fail")
     assert (wrong["found"], wrong["remedy"], wrong["declared"]) == (
         "silence",
