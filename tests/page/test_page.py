@@ -240,3 +240,16 @@ def test_paper_has_what_is_wrong_unfolded_and_no_filter(reader, page):
     )
     assert shown == [True] * 20
     assert base64.b64decode(reader.command("Page.printToPDF")["data"]).startswith(b"%PDF")
+
+
+def test_no_column_is_cut_off_on_paper(reader, page):
+    reader.command("Emulation.setEmulatedMedia", media="print")
+    wide = {f"out{i}": world.well(f"out{i}", "base", "firewall", "certificates", "postfix") for i in range(9)}
+    reader.command(
+        "Emulation.setDeviceMetricsOverride", width=680, height=960, deviceScaleFactor=1, mobile=False
+    )  # A4 within its margins
+    try:
+        reader.open(page(world.report(wide)))
+        assert reader.browser.execute_script("return document.documentElement.scrollWidth") <= 680
+    finally:
+        reader.command("Emulation.clearDeviceMetricsOverride")
