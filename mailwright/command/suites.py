@@ -37,12 +37,14 @@ def verified(
     limit: Sequence[str] = (),
     *,
     only: Sequence[str] = (),
+    active: bool = False,
     junit: Path | None = None,
     listener: Listener | None = None,
 ) -> Verification:
     """Run the suites of some machines (none: all), those that a repository adds included.
 
-    `only` is what `mailwright.verify.only.chosen` takes, `junit` where pytest shall write such a report.
+    `active` sends mail, too; `only` is what `mailwright.verify.only.chosen` takes, `junit` where pytest
+    shall write such a report.
 
     Raises:
         MailwrightError: the fleet file, the limit or `only` is wrong; there are no suites, or they cannot be
@@ -52,7 +54,7 @@ def verified(
     suites = repository(inventory) / _SUITES
     if not suites.is_dir():
         raise MailwrightError(f"{suites}: no suite there")
-    suite = Suite(str(inventory), limit)
+    suite = Suite(str(inventory), limit, active=active)
     recorder = Recorder(suite, listener or Listener(), only)
     arguments = [str(suites), f"--inventory={inventory}", *(f"--limit={name}" for name in limit)]
     arguments += [f"--junit-xml={junit}"] if junit else []

@@ -39,6 +39,9 @@ def verify(
             help="What this role declared, this machine, or checks of this name (`port-*`); repeatable.",
         ),
     ] = None,
+    active: Annotated[
+        bool, typer.Option("--active", help="Send one mail through each sending machine to `verify.probe`.")
+    ] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a JUnit report, too.")] = None,
     json_file: Annotated[
         Path | None,
@@ -58,7 +61,8 @@ def verify(
 ) -> int:
     """Check that machines are what their roles say, and change nothing.
 
-    Packages, users, files, units, sockets, certificates and behaviour, over one SSH connection a machine.
+    Packages, users, files, units, sockets, certificates and behaviour, over one SSH connection a machine, and
+    what their ports show to you.
 
         mailwright verify inventory/prod.yaml --limit out1 --verbose
         mailwright verify inventory/prod.yaml --only postfix --only 'check-*' --json report.json
@@ -69,9 +73,11 @@ def verify(
     """
     if not re.match(names.DURATION, every) or not seconds(every):
         raise MailwrightError(f"--every {every}: no duration; for example 90s, 5m or 1h")
+    if watch and active:
+        raise MailwrightError("--watch with --active would send mail round after round; take one of them")
     # Who reads JSON on standard output reads nothing else there.
     console = Console(stderr=json_file == _STDOUT, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    once = partial(verified, inventory, limit or (), only=only or (), junit=junit)
+    once = partial(verified, inventory, limit or (), only=only or (), active=active, junit=junit)
     live, keep = Live(console, verbose=verbose), partial(_keep, json_file=json_file, html=html)
     if watch:
         return rounds(lambda listener: once(listener=listener), live, seconds(every), keep)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from mailwright.model import names
 from mailwright.model.base import Mailbox, Model
 
 
@@ -15,7 +14,7 @@ class Probe(Model):
 
     recipient: Mailbox
     """A mailbox of yours outside of the fleet; it gets one mail a sending machine each time."""
-    sender: Annotated[str, AfterValidator(names.sender)]
+    sender: Mailbox
     """The address that it comes from, of a domain of the fleet: what bounces goes there."""
 
 

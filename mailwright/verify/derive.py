@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
@@ -28,18 +28,22 @@ _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None
 )
 
 
-def expectations(plan: MachinePlan, inventory: str = "INVENTORY") -> tuple[Expectation, ...]:
+def expectations(
+    plan: MachinePlan, inventory: str = "INVENTORY", *, active: bool = False
+) -> tuple[Expectation, ...]:
     """Everything that must hold on a machine, in the order of its roles; each need once.
 
-    `inventory` is what remedies name, so that they can be pasted. DNS records are left out: `mailwright
-    dns check` asks the world's servers about them.
+    `active`: what does something that the world sees is asked for, too. `inventory` is what remedies name, so
+    that they can be pasted. DNS records are left out: `mailwright dns check` asks the world's servers about
+    them.
     """
     unique: dict[str, Expectation] = {}
     apply = f"mailwright apply {inventory} --limit {plan.machine.name}"
     for expectation in (
         *_of_machine(plan, apply),
         *_of_needs(plan, apply),
-        *_of_checks(plan),
+        *_of_checks(plan, plan.checks()),
+        *_of_checks(plan, plan.probes() if active else ()),
         *outside.of_ports(plan),
         *outside.of_roles(plan),
     ):
@@ -104,8 +108,8 @@ def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
         yield from (_certificate(plan, apply, role, c, pair) for c in needs.certificates for pair in c.pairs)
 
 
-def _of_checks(plan: MachinePlan) -> Iterator[Expectation]:
-    for role, check in plan.checks():
+def _of_checks(plan: MachinePlan, checks: Iterable[tuple[str, Check]]) -> Iterator[Expectation]:
+    for role, check in checks:
         name = f"check-{role}-{check.name}"
         judged = partial(_check, check, name)
         yield Expectation(plan.machine.name, role, name, judged, check.remedy, check.command)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mailwright.command.inventory import open_site
 from mailwright.drift.provenance import fleet_digest
-from mailwright.model.errors import UnknownError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.load import fleet_file
 from mailwright.model.select import select
 from mailwright.model.site import MachinePlan
@@ -38,20 +38,24 @@ class _SilenceError(UnknownError):
 class Suite:
     """The machines of one run, what is expected of them, and what they answered."""
 
-    def __init__(self, inventory: str, limit: Sequence[str]) -> None:
+    def __init__(self, inventory: str, limit: Sequence[str], *, active: bool = False) -> None:
         """Compute what every machine must be; nothing is connected to.
 
+        `active`: mail is to be sent, too.
+
         Raises:
-            MailwrightError: the fleet file, a secret or the limit is wrong.
+            MailwrightError: the fleet file, a secret or the limit is wrong, or nobody is to get mail.
         """
         self.began, self._start = datetime.now(UTC), time.monotonic()
         self.file = fleet_file(inventory)
         site = open_site(Path(inventory))
         self.fleet = site.fleet
+        if active and site.fleet.verify.probe is None:
+            raise MailwrightError(f"{self.file}: --active sends mail to `verify.probe`, and there is none")
         self.declarations = Declarations(site.fleet, read(self.file))
         self.plans: dict[str, MachinePlan] = {m.name: site.plan(m) for m in select(site.fleet, limit)}
         every: list[Expectation | Joint] = [
-            e for plan in self.plans.values() for e in expectations(plan, inventory)
+            e for plan in self.plans.values() for e in expectations(plan, inventory, active=active)
         ]
         every += joint(site, self.plans)
         self.expectations = [replace(e, declared=self.declarations.of(e)) for e in every]

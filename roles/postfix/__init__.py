@@ -29,7 +29,7 @@ from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.model.visit import OutsideCheck
 from mailwright.render import render
-from roles.postfix import behaviour, behind, condition, outside
+from roles.postfix import behaviour, behind, condition, outside, probe
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
 from roles.postfix.membership import HEALTH_LOG, ROTATION, Membership
 
@@ -278,6 +278,12 @@ def seen_outside(ctx: Context[PostfixSettings]) -> Iterable[OutsideCheck]:
     yield from outside.checks(ctx, inbound=_inbound(ctx), submission=submission)
 
 
+def probes(ctx: Context[PostfixSettings]) -> Iterable[Check]:
+    """The mail of `verify --active`, where the machine sends any."""
+    if ctx.fleet.verify.probe and not ctx.machine.closed:
+        yield probe.probe(ctx.fleet, ctx.machine, ctx.fleet.verify.probe)
+
+
 ROLE = Role(
     "postfix",
     PostfixSettings,
@@ -286,4 +292,5 @@ ROLE = Role(
     files=files,
     checks=checks,
     outside=seen_outside,
+    probes=probes,
 )
