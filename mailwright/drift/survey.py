@@ -195,7 +195,8 @@ printf 'order\truleset\t%s\n' "$(printf '%s\n' "$rules" | sha256sum | cut -d' ' 
 # Of UDP what lies below 1024: above, a resolver opens a socket for each question it asks.
 _NETWORK = r"""printf 'host\tname\t%s\n' "$(uname -n)"
 ss -Hltunp | awk '
-  { port = $5; sub(/^.*:/, "", port); if ($1 == "udp" && (port > 1023 || port == 68 || port == 546)) next
+  { port = $5; sub(/^.*:/, "", port); port += 0
+    if ($1 == "udp" && (port > 1023 || port == 68 || port == 546)) next
     sub(/%[^:\]]*/, "", $5); who = ""; rest = $0
     while (match(rest, /\("[^"]*"/)) {
       name = substr(rest, RSTART + 2, RLENGTH - 3); rest = substr(rest, RSTART + RLENGTH)
