@@ -61,6 +61,16 @@ module Mailwright
       IPAddr.new("255.255.255.255").mask(prefix("ipv4")).to_s
     end
 
+    # This computer's address on the private network where the provider gives it one: the first, as libvirt has it
+    # for IPv4.
+    def controller(family)
+      IPAddr.new(@vagrant.fetch(family)).succ.to_s
+    end
+
+    def prefix(family)
+      Integer(@vagrant.fetch(family).split("/").last)
+    end
+
     # Where a file lies that `ssh` of the defaults names (`config`, `known_hosts`).
     def ssh_file(key)
       path = @data.dig("defaults", "ssh", key)
@@ -81,10 +91,6 @@ module Mailwright
         ipv4: said.fetch("ipv4"),
         addresses: %w[ipv4 ipv6].filter_map { |family| "#{said[family]}/#{prefix(family)}" if said[family] },
       )
-    end
-
-    def prefix(family)
-      Integer(@vagrant.fetch(family).split("/").last)
     end
   end
 end

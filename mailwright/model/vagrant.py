@@ -22,8 +22,8 @@ class Vagrant(Model):
     """How large the virtual machines are, what they are made from and where their addresses lie."""
 
     ipv4: Annotated[IPv4Network, BeforeValidator(names.network)]
-    """The private network that joins them. The provider's own network, by which they reach the internet and
-    Vagrant reaches them, is another."""
+    """The private network that joins them; its first address is this computer's. The provider's own network,
+    by which they reach the internet and Vagrant reaches them, is another."""
     ipv6: Annotated[IPv6Network, BeforeValidator(names.network)]
     """The same for IPv6."""
     memory: Megabytes
@@ -47,6 +47,8 @@ def vagrant(fleet: Fleet) -> Iterator[Found]:
         ):
             if value is not None and value not in net:
                 yield ("machines", i, family), f"outside vagrant.{family}, which is {net}: {value}"
+            elif value == net[1]:
+                yield ("machines", i, family), f"the computer that runs Vagrant has this address: {value}"
         if machine.ipv4 is None:
             yield ("machines", i), "a virtual machine needs an IPv4 address"
         release = machine.debian if "debian" in machine.model_fields_set else default

@@ -69,6 +69,11 @@ def changed(tmp_path):
             "ipv6: 2001:db8:28::21",
             "machines[1].ipv6: outside vagrant.ipv6, which is 2001:db8:27::/64: 2001:db8:28::21",
         ),
+        (
+            "ipv6: 2001:db8:27::11",
+            "ipv6: 2001:db8:27::1",
+            "machines[0].ipv6: the computer that runs Vagrant has this address: 2001:db8:27::1",
+        ),
         ("    ipv4: 198.18.27.21\n", "", "machines[1]: a virtual machine needs an IPv4 address"),
         ("debian-12: bento/debian-12, ", "", "vagrant.boxes: no box for Debian 12, which mx1 runs"),
         ("memory: 768", "memory: 64", "machines[1].memory: must be at least 256: 64"),
@@ -83,14 +88,16 @@ def test_a_mistake_in_what_vagrant_reads_is_one_line_with_its_place(changed, old
 
 def test_ruby_reads_of_the_fleet_file_what_mailwright_reads(ruby, changed):
     file = changed("    debian: 13\n", "")  # a default, which both must know
-    said = ruby(
-        f'require "fleet"; require "json"\nfleet = Mailwright::Fleet.read("{file}")\n'
-        "puts JSON.dump([fleet.name, fleet.netmask, fleet.machines.map { |m| m.to_h.merge(mac: m.mac) }])"
-    )
-    name, netmask, machines = json.loads(said)
+    said = ruby(f"""
+    require "fleet"; require "json"
+    fleet = Mailwright::Fleet.read("{file}")
+    machines = fleet.machines.map {{ |machine| machine.to_h.merge(mac: machine.mac) }}
+    puts JSON.dump([fleet.netmask, fleet.controller("ipv4"), fleet.controller("ipv6"), machines])
+    """)
+    netmask, ipv4, ipv6, machines = json.loads(said)
     fleet = load_fleet(file)
     section = fleet.vagrant
-    assert (name, netmask) == ("vagrant", str(section.ipv4.netmask))
+    assert (netmask, ipv4, ipv6) == (str(section.ipv4.netmask), "198.18.27.1", "2001:db8:27::1")
     assert machines == [
         {
             "name": machine.name,

@@ -111,10 +111,12 @@ def prove(proof: Proof) -> None:
         MailwrightError: a step failed.
     """
     fleet, archive = load_fleet(FLEET), machine_archive()
+    if fleet.vagrant is None:
+        raise LabError(f"{FLEET}: this fleet has no section `vagrant`")
     zone = fleet.domains[0].name
     anchors = proof.folder / "anchors"
     anchors.touch()  # known once the zone is signed
-    surroundings = World(proof.folder)
+    surroundings = World(proof.folder, fleet.vagrant)
     releases = sorted({machine.debian for machine in fleet.machines})
     with ExitStack() as stack:
         stack.enter_context(surroundings.networks())
@@ -138,6 +140,7 @@ def prove(proof: Proof) -> None:
         proof.command("mailwright", "plan", shim)  # exit status 2 if there is anything left to do
         sys.stdout.write(proof.command("mailwright", "verify", shim))
         deliver(proof)
+    world.forget_groups()
     leftovers()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from ipaddress import IPv4Interface, IPv6Interface
 from pathlib import Path
@@ -22,6 +22,7 @@ from mailwright.lab import network, packages
 from mailwright.lab.archive import Archive
 from mailwright.lab.paths import PACKAGES
 from mailwright.lab.shell import attempt, wait_until
+from mailwright.model.vagrant import Vagrant
 
 CONTROLLER = IPv4Interface("198.18.227.1/24")
 """This machine's end of the provider's network."""
@@ -64,6 +65,8 @@ class World:
 
     folder: Path
     """For its logs and state."""
+    fleet: Vagrant
+    """The private network, in which this machine has the first address of each family."""
 
     @contextmanager
     def networks(self) -> Iterator[None]:
@@ -71,7 +74,9 @@ class World:
         remove()
         try:
             network.make_bridge(NAT, [CONTROLLER])
-            network.make_bridge(FLEET, list[IPv4Interface | IPv6Interface]())
+            ipv4, ipv6 = self.fleet.ipv4, self.fleet.ipv6
+            ends = (IPv4Interface((ipv4[1], ipv4.prefixlen)), IPv6Interface((ipv6[1], ipv6.prefixlen)))
+            network.make_bridge(FLEET, ends)
             yield
         finally:
             remove()
@@ -144,6 +149,13 @@ def containers() -> list[str]:
     return [
         name for name in attempt(["lxc-ls", "-1"]).stdout.split() if name.startswith("mailwright-vagrant-")
     ]
+
+
+def forget_groups() -> None:
+    """Remove the empty control group that LXC leaves in each hierarchy; where containers run it stays."""
+    for place in (*Path("/sys/fs/cgroup").glob("*/lxc.pivot"), Path("/sys/fs/cgroup/lxc.pivot")):
+        with suppress(OSError):  # not there, or in use
+            place.rmdir()
 
 
 def _keys(zone: str) -> str:
