@@ -14,6 +14,17 @@ from mailwright.model.needs import Needs, Unit
 from mailwright.model.site import MachinePlan
 
 
+_BY_FILE = {
+    "firewall ": "/etc/nftables.conf",
+    "host name changed": "/etc/hostname",
+    "postfix service ": "/etc/postfix/master.cf",
+    "postfix setting ": "/etc/postfix/main.cf",
+}
+"""What is live, by the file that an apply lets take effect."""
+_TABLE = "table inet mailwright"
+"""Rules of other tables are nobody's."""
+
+
 class Declared:
     """The needs of a machine, looked up by what a finding is about."""
 
@@ -30,10 +41,11 @@ class Declared:
     def role(self, finding: Finding) -> str:
         """The role that declares the thing, or nothing."""
         subject = finding.subject
-        if finding.kind.startswith("firewall "):
-            return self._roles.get("/etc/nftables.conf", "")
         if finding.kind.startswith("package "):
             subject = subject.partition(":")[0]
+        for kind, file in _BY_FILE.items():
+            if finding.kind.startswith(kind) and not (finding.text and _TABLE not in finding.text[0]):
+                subject = file
         return self._roles.get(subject, "")
 
     def met(self, finding: Finding, now: Survey) -> bool:
