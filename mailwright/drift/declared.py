@@ -13,7 +13,6 @@ from mailwright.drift.survey import Survey
 from mailwright.model.needs import Needs, Unit
 from mailwright.model.site import MachinePlan
 
-
 _BY_FILE = {
     "firewall ": "/etc/nftables.conf",
     "host name changed": "/etc/hostname",
