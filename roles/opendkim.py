@@ -22,6 +22,7 @@ from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Absent, Directory, File, Milter, Needs, Package, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
+from roles import signing
 
 HOME = "/etc/opendkim"
 SOCKETS = "/var/spool/postfix/opendkim"
@@ -178,11 +179,14 @@ def apply(ctx: Context[OpendkimSettings]) -> None:
 
 
 def checks(ctx: Context[OpendkimSettings]) -> Iterable[Check]:
-    """Every socket answers, and each private key is the one that the world looks up."""
+    """Every socket answers, each private key is the one that the world looks up, and signs."""
     for milter in ctx.own.milters:
         yield _answers(milter.address.removeprefix("unix:opendkim/"))
     for key in keys(ctx.fleet):
         yield _published(key)
+        sockets = [f"{SOCKETS}/{key.algorithm}-{lane}.sock" for lane in range(ctx.settings.lanes)]
+        remedy = f"systemctl restart 'opendkim-sign@{key.algorithm}-*'; journalctl -t opendkim"
+        yield signing.signs(key.domain.name.bare, key.selector, sockets, remedy)
 
 
 def _answers(socket: str) -> Check:
