@@ -205,9 +205,7 @@ def unit(subject, expectation):
     if need.running:
         yield from _stopped(subject, name)
     else:
-        yield Damage(
-            "it runs", f"systemctl start {name}", f"systemctl stop {name}", _LEAN_ON_UNITS.get(name, ())
-        )
+        yield Damage("it runs", f"systemctl start {name}", f"systemctl stop {name}", _leaning(name))
     if need.enabled and name not in _NEVER_DISABLED:
         # What enabling means, `reenable` knows of the unit file; a template's instance is wanted by name.
         damage, undo = f"systemctl -q disable {name}", f"systemctl -q enable {name}"
@@ -226,10 +224,20 @@ def _stopped(subject, name):
     yield Damage(
         "it is stopped",
         f"systemctl stop {name}",
-        f"systemctl reset-failed {name} 2>/dev/null || :; systemctl start {name}",
-        _LEAN_ON_UNITS.get(name, ()) + _LEAN_ON_UNITS.get(name.partition("@")[0], ()),
+        f"systemctl reset-failed {name} 2>/dev/null || :; systemctl start {name} {_fenced(subject, name)}",
+        (f"timer-{name}", *_leaning(name)),
         patience=30,
     )
+
+
+def _fenced(subject, name):
+    """What stops with the fence, and does not start by itself."""
+    fenced = (unit.name for unit in subject.plan.merged.units if unit.fenced)
+    return " ".join(fenced) if name == "mailwright-fence.service" else ""
+
+
+def _leaning(name):
+    return tuple(glob for start, globs in _LEAN_ON_UNITS.items() if name.startswith(start) for glob in globs)
 
 
 _SKIPPED = {"chrony.service": "a container may not set the clock, so that systemd does not start it here"}
@@ -257,7 +265,7 @@ _LEAN_ON_UNITS = {
     "mailwright-backup-sshd.service": ("port-8000/*", "outside-*"),
     "mailwright-repository-": ("check-backup_store-*",),
 }
-"""What is seen of a unit that does not run."""
+"""What is seen of units that do not run, by how their names begin."""
 
 
 # --- what is asked beside
@@ -279,6 +287,7 @@ def timer(subject, expectation):
 
 
 _LEAN_ON_FAILURES = {
+    "mailwright-backup.timer": ("check-backup-the last backups went well and are fresh",),
     "mailwright-certificates.timer": ("check-certificates-the last round of renewals went well",),
 }
 

@@ -78,7 +78,7 @@ def origin(subject, expectation):
 def room_on_disks(subject, expectation):
     mount = "mkdir -p /boot; mount -t tmpfs -o {} tmpfs /boot; "
     undo = "! mountpoint -q /boot || umount /boot"
-    full = mount.format("size=4m") + "head -c 4100k /dev/zero >/boot/full"
+    full = mount.format("size=4m") + "head -c 4000k /dev/zero >/boot/full"
     yield Damage("one is full", full, undo)
     many = mount.format("size=4m,nr_inodes=20") + "touch $(seq -f /boot/%g 18)"
     yield Damage("one has no inodes left", many, undo)

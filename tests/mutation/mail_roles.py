@@ -5,7 +5,7 @@ import re
 from tests.mutation.registry import damages
 from tests.mutation.sabotage import Damage
 from tests.mutation.served import HAPROXY, haproxy
-from tests.mutation.shells import away, edit, extra, in_place, service
+from tests.mutation.shells import KEPT, away, edit, extra, in_place, service
 
 # --- policies
 
@@ -247,6 +247,12 @@ def log(subject, expectation):
     yield Damage("it has grown", damage, undo)
 
 
+@damages("check-postfix-a probe is delivered")
+def probe(subject, expectation):
+    how = edit(subject, _MAIN, "postconf -e 'default_transport = error:5.3.0 sabotage'", _RELOAD)
+    yield Damage("all mail is returned", *how, (f"file-{_MAIN}", *subject.dependents(_MAIN)), patience=40)
+
+
 @damages("check-postfix-a queue is taken from other machines only")
 def handover(subject, expectation):
     how, also = master_cf(
@@ -327,10 +333,17 @@ def state(subject, expectation):
 @damages("agreement-keepalived-exactly one of * holds *")
 def split_brain(subject, expectation):
     address = expectation.name.rpartition(" ")[2]
-    length = 128 if ":" in address else 32
-    more = " nodad" if ":" in address else ""
-    pool = next(p.name for p in subject.site.fleet.pools if address in map(str, p.addresses))
-    place = f"$(ip -o address show to {subject.plan.machine.addresses[0]} | awk '{{ print $2; exit }}')"
-    add = f"ip address add {address}/{length} dev {place}{more}"
-    delete = f"ip address del {address}/{length} dev {place} 2>/dev/null || :"
-    yield Damage("two hold it", add, delete, (f"check-keepalived-pool {pool} has its state",))
+    length, more = (128, " nodad") if ":" in address else (32, "")
+    pool = next(p for p in subject.site.fleet.pools if address in map(str, p.addresses))
+    mark = f"{KEPT}/{address}"
+    place = "$(sed -n 's/^$INTERFACE=//p' /run/mailwright/vrrp/interface.conf)"
+    # On the one that holds it this comes to nothing.
+    add = f"ip address add {address}/{length} dev {place}{more} 2>/dev/null"
+    delete = f"ip address del {address}/{length} dev {place}"
+    yield Damage(
+        "two hold it",
+        f"mkdir -p {KEPT}; ! {add} || touch {mark}",
+        f"if [ -e {mark} ]; then rm {mark}; {delete}; fi",
+        (f"check-keepalived-pool {pool.name} has its state", "outside-*"),
+        at=pool.balancers,
+    )

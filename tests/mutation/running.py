@@ -123,6 +123,7 @@ class Runner:
             time.sleep(_PAUSE)
 
     def _shell(self, sabotage, command):
-        host = self.subject.others[sabotage.how.at] if sabotage.how.at else self.subject.host
-        done = host.run(f"set -e\nexport LC_ALL=C\n{command}", timeout=_PATIENCE)
-        done.require(f"{sabotage.title}: {command[:80]}")
+        hosts = [self.subject.others[name] for name in sabotage.how.at] or [self.subject.host]
+        for host in hosts:
+            done = host.run(f"set -e\nexport LC_ALL=C\n{command}", timeout=_PATIENCE)
+            done.require(f"{sabotage.title}: {command[:80]}")

@@ -22,8 +22,8 @@ class Damage:
     """Damages of one kind may be done at once, each still seen by its own check; none: it is done alone."""
     patience: float = 15.0
     """Seconds until its effect, or that of its inverse, must be there."""
-    at: str = ""
-    """The machine on which it is done, where that is another one than the one that is looked at."""
+    at: tuple[str, ...] = ()
+    """The machines on which it is done, where that is not the one alone that is looked at."""
 
 
 @dataclass(frozen=True)

@@ -140,8 +140,8 @@ def door(subject, expectation):
         elif sum(1 for p in subject.plan.merged.ports if p.at == ports[0].at and _admits(p)) < 2:
             yield Equivalent("it is shut", "without another port that answers there, silence is unknown")
         else:
-            # A virtual address is at the balancer that holds it.
-            at = subject.site.fleet.pools[0].balancers[0] if place else ""
+            # A virtual address is at one of the balancers.
+            at = subject.site.fleet.pools[0].balancers if place else ()
             yield Damage("it is shut", f"{rule} drop", load, also, at=at)
     elif ports[0].audience == "local":
         listen, undo = _unbound("server:\n    interface: 0.0.0.0\n    interface: ::0\n")

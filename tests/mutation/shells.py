@@ -57,6 +57,7 @@ def drop_in(unit, text):
 def service(name, command):
     """(damage, undo): a program of somebody else's that runs in the background."""
     unit = f"sabotage-{name}"
+    command = command.replace("$", "$$")  # systemd takes one away
     return (
         f"systemd-run --quiet --collect --unit={unit} {command}",
         f"systemctl stop {unit}.service 2>/dev/null || :",
@@ -67,4 +68,5 @@ def in_place(expression, path):
     """An edit by sed that keeps the file's inode and must change something."""
     file = shlex.quote(path)
     kept = _kept(path)
-    return f"sed {shlex.quote(expression)} {kept} >{file}; ! cmp -s {kept} {file}"
+    same = f"if cmp -s {kept} {file}; then echo 'nothing in it is changed'; exit 1; fi"
+    return f"sed {shlex.quote(expression)} {kept} >{file}; {same}"

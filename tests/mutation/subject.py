@@ -67,8 +67,8 @@ class Subject:
 
     @cached_property
     def own(self):
-        """What is expected of the machine alone."""
-        return expectations(self.plan)
+        """What is expected of the machine alone; with a mail to send where the fleet file says whereto."""
+        return expectations(self.plan, active=self.site.fleet.verify.probe is not None)
 
     @cached_property
     def joints(self):
