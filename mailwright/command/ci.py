@@ -124,7 +124,7 @@ def verify(inventory: Inventory, reports: Reports = Path("reports")) -> int:
 
         mailwright ci verify inventory/prod.yaml
 
-    Exit status: that of `mailwright verify`: 0 all is well, 1 something is not, 3 not everything is known.
+    Exit status: 0 all is well, 1 something is not, 3 nobody can tell of something.
     """
     kinds = {"--junit": "verify.xml", "--html": "verify.html", "--json": "verify.json"}
     options = [word for option, name in kinds.items() for word in (option, str(reports / name))]
@@ -137,7 +137,7 @@ def drift(inventory: Inventory, reports: Reports = Path("reports")) -> int:
 
         mailwright ci drift inventory/prod.yaml
 
-    Exit status: that of `mailwright drift`: 0 nothing, 2 drift, 1 an error, 3 not everything is known.
+    Exit status: 0 nothing changed, 1 an error, 2 drift, 3 nobody can tell of something.
     """
     return _run(inventory, reports, "drift")
 
