@@ -46,7 +46,7 @@ def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]
 def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
     asked = [(e.name, e.command) for e in expectations if e.command is not None]
     commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
-    output = run(packed(batch.script(commands)))
+    output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1))))
     frames = batch.parse(output.stdout)
     last = len(commands) - 1
     if not {0, 1, last} <= frames.keys():
