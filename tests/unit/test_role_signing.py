@@ -2,6 +2,10 @@
 
 import base64
 import re
+import socket
+import struct
+import subprocess
+import threading
 
 import dkim
 import pytest
@@ -90,3 +94,54 @@ def test_without_a_published_key_nothing_is_verified():
         check.judge(Result(9, "signer /spool/rsa-0.sock\n;; no servers could be reached\n", ""))
     with pytest.raises(UnknownError):
         check.judge(Result(0, f'"v=DKIM1; k=rsa; p={public(RSA)}"\n', "perl: not found"))
+
+
+class Signer(threading.Thread):
+    """A milter that takes what it is told, adds one header to it, and keeps all packets."""
+
+    def __init__(self, path, value):
+        super().__init__(daemon=True)
+        self.value, self.packets = value, []
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+
+    def run(self):
+        connection, _ = self.listener.accept()
+        with connection, connection.makefile("rwb", 0) as stream:
+            while size := stream.read(4):
+                packet = stream.read(struct.unpack("!I", size)[0])
+                self.packets.append(packet)
+                added = struct.pack("!I", 1) + b"DKIM-Signature\0" + self.value + b"\0"
+                answers = {b"O": [packet], b"D": [], b"E": [b"i" + added, b"a"]}
+                for answer in answers.get(packet[:1], [b"c"]):
+                    stream.write(struct.pack("!I", len(answer)) + answer)
+
+
+def test_a_signer_is_spoken_to_as_postfix_does(tmp_path):
+    value = b"v=1; a=rsa-sha256; d=brightpost.example;\n\ts=r2026; b=abc"
+    signer = Signer(tmp_path / "rsa-0.sock", value)
+    signer.start()
+    sockets = [str(tmp_path / "rsa-0.sock"), str(tmp_path / "gone.sock")]
+    command = signing.signs(DOMAIN, "r2026", sockets, "look").command.partition("; dig ")[0]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    signer.join(5)
+    assert done.stdout.splitlines() == [
+        f"signer {sockets[0]}",
+        "added DKIM-Signature: v=1; a=rsa-sha256; d=brightpost.example; \ts=r2026; b=abc",
+        f"signer {sockets[1]}",
+        "away: No such file or directory",
+    ]
+    assert signer.packets == [
+        b"O" + struct.pack("!III", 6, 0x1FF, 0),
+        b"Clocalhost\x004\x00\x19127.0.0.1\0",
+        b"DMi\0mailwright-verify\0",
+        b"M<verify@brightpost.example>\0",
+        b"R<verify@brightpost.example>\0",
+        b"LFrom\0<verify@brightpost.example>\0",
+        b"LSubject\0mailwright verify\0",
+        b"LMessage-ID\0<verify@mailwright.invalid>\0",
+        b"N",
+        b"Bhello\r\n",
+        b"E",
+    ]
