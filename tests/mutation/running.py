@@ -8,6 +8,7 @@ from tests.mutation.sabotage import Look, Verdict, judged
 BATCH = 40
 """Quiet sabotages that are done at once."""
 _PAUSE = 0.3
+_LOOKS = 3
 _PATIENCE = 300
 """Seconds that a damage or its inverse may take."""
 _REMEMBERS = {"check-postfix-the mail log has no errors": "systemctl restart postfix"}
@@ -113,14 +114,17 @@ class Runner:
             raise MailwrightError(f"{self.subject.name} is not green {when}:\n{found}")
 
     def _until(self, wanted, patience):
-        """Look again until what is seen is as `wanted`, or time is over; returns the last look."""
-        end = time.monotonic() + patience
-        while True:
-            self.looks += 1
-            look = self.subject.look()
-            if wanted(look) or time.monotonic() > end:
-                return look
-            time.sleep(_PAUSE)
+        """Look again until what is seen is as `wanted`, or time is over; returns the last look.
+
+        Where a look takes all the time there is, because the lab's machine is busy, there are a few at least.
+        """
+        end, looks, look = time.monotonic() + patience, 0, None
+        while look is None or not (wanted(look) or (looks >= _LOOKS and time.monotonic() > end)):
+            if look is not None:
+                time.sleep(_PAUSE)
+            look, looks = self.subject.look(), looks + 1
+        self.looks += looks
+        return look
 
     def _shell(self, sabotage, command):
         hosts = [self.subject.others[name] for name in sabotage.how.at] or [self.subject.host]
