@@ -83,18 +83,32 @@ _SOCKETS = "/var/spool/postfix/opendkim"
 @damages("check-opendkim-* answers")
 def signer(subject, expectation):
     socket = expectation.name.removeprefix("check-opendkim-").removesuffix(" answers")
-    yield Damage("it is gone", *away(f"{_SOCKETS}/{socket}"), ("check-postfix-*",))
+    yield Damage("it is gone", *away(f"{_SOCKETS}/{socket}"), ("check-postfix-*", "check-opendkim-mail of *"))
+
+
+@damages("check-opendkim-mail of * is signed by *")
+def signature(subject, expectation):
+    domain, selector = re.search(r"mail of (\S+) is signed by (\S+)", expectation.name).groups()
+    kind = _kind(selector)
+    table = f"/etc/opendkim/{kind}/signers"
+    restart = f"systemctl restart 'opendkim-sign@{kind}-*'"
+    how = edit(subject, table, in_place(f"/{re.escape(domain)}/d", table), restart)
+    also = (f"file-{table}", *subject.dependents(table), "check-postfix-*", f"check-opendkim-{kind}-*")
+    yield Damage("the signing table lacks the domain", *how, also)
 
 
 @damages("check-opendkim-signs with the published key *")
 def key(subject, expectation):
     name = expectation.name.rpartition(" ")[2]
     file = f"/etc/opendkim/keys/{name}.pem"
-    kind = "ed25519" if name.rpartition("/")[2].startswith("e") else "rsa"
-    make = f"openssl genpkey -algorithm {kind} 2>/dev/null >{file}"
-    yield Damage(
-        "the key is another", *edit(subject, file, make), (f"file-{file}", *subject.dependents(file))
-    )
+    make = f"openssl genpkey -algorithm {_kind(name.rpartition('/')[2])} 2>/dev/null >{file}"
+    also = (f"file-{file}", *subject.dependents(file), "check-opendkim-mail of *")
+    yield Damage("the key is another", *edit(subject, file, make), also)
+
+
+def _kind(selector):
+    """The algorithm of a selector in these fleets."""
+    return "ed25519" if selector.startswith("e") else "rsa"
 
 
 # --- postfix
