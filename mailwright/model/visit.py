@@ -30,6 +30,8 @@ class Visit:
     ciphers: str = "DEFAULT"
     """Those that are offered up to TLS 1.2, as OpenSSL writes them (openssl-ciphers(1))."""
     say: tuple[str, ...] = ()
+    patience: float = 8.0
+    """Seconds for the connection alone: the kernel asks again after 1, 3 and 7."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ from mailwright.model.site import MachinePlan
 from mailwright.model.visit import OutsideCheck, Reception, Visit
 from mailwright.verify.expectation import Evidence, Expectation, Fault
 
+_EXPECTED_SILENCE = 3.0
+"""Seconds after which a port that is not for everybody counts as silent: two questions of the kernel's."""
+
 
 def of_ports(plan: MachinePlan) -> Iterator[Expectation]:
     """Each declared TCP port of a machine, from outside.
@@ -30,9 +33,12 @@ def of_ports(plan: MachinePlan) -> Iterator[Expectation]:
             if port.proto != "tcp" or port.brief or port.number == plan.machine.ssh.port:
                 continue
             addresses = tuple(map(ip_address, port.at)) or plan.machine.addresses
-            visits = tuple(v for a in addresses if reached(fleet, v := Visit(str(a), port.number)))
+            readers = audiences(plan, port)
+            patience = Visit.patience if "public" in readers else _EXPECTED_SILENCE
+            visits = tuple(
+                v for a in addresses if reached(fleet, v := Visit(str(a), port.number, patience=patience))
+            )
             if visits:
-                readers = audiences(plan, port)
                 name = f"outside-{port.number}/tcp" + "".join(f"-{a}" for a in port.at)
                 yield Expectation(
                     plan.machine.name,

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from mailwright.model.visit import Reception, Visit
 
 _AT_ONCE = 12
-_KNOCK = 8.0
-"""Seconds for a connection: the kernel asks again after 1, 3 and 7."""
-_TALK = 30.0
+_TALK = 20.0
 """Seconds for the whole of a visit. postscreen(8) lets a stranger wait for 6 before it greets."""
 _MOST = 65_536
 """Octets of a reply."""
@@ -39,7 +37,7 @@ def visits(wanted: Iterable[Visit]) -> Mapping[Visit, Reception]:
 def visit(wanted: Visit) -> Reception:
     """Make one visit. What goes wrong is told, not raised."""
     try:
-        connection = socket.create_connection((wanted.address, wanted.port), timeout=_KNOCK)
+        connection = socket.create_connection((wanted.address, wanted.port), timeout=wanted.patience)
     except TimeoutError:
         return Reception("silent", own=_own(wanted.address))
     except ConnectionRefusedError:

@@ -40,8 +40,8 @@ def expected(plan_of):
 
 def judged(expectation, own=HERE, otherwise="open", **outcomes):
     """The judgement when ports (`p25="silent"`) show something; all others show `otherwise`."""
-    every = [Visit("203.0.113.11", p.number) for p in PORTS.ports]
-    seen = {v: Reception(outcomes.get(f"p{v.port}", otherwise), own) for v in every}
+    other = Visit("203.0.113.11", 465)
+    seen = {v: Reception(outcomes.get(f"p{v.port}", otherwise), own) for v in (other, *expectation.visits)}
     fault = expectation.judge(Evidence(None, receptions=seen))
     return fault and fault.found
 
@@ -49,6 +49,11 @@ def judged(expectation, own=HERE, otherwise="open", **outcomes):
 def test_every_port_but_ssh_is_looked_at_from_outside(expected):
     numbers = (25, 587, 8404, 10026, 53)
     assert list(expected()) == [f"outside-{number}/tcp" for number in numbers]
+
+
+def test_silence_that_is_expected_is_not_waited_for_long(expected):
+    patience = {name: e.visits[0].patience for name, e in expected().items()}
+    assert patience["outside-53/tcp"] < patience["outside-587/tcp"]
 
 
 def test_a_public_port_must_answer(expected):
