@@ -86,14 +86,24 @@ class Door:
 
 
 @dataclass(frozen=True)
+class Line:
+    """From the right side of one box to the left side of another."""
+
+    left: Box
+    right: Box
+    bend: float
+    """Where it leaves the height of its beginning: behind whatever it passes below."""
+
+
+@dataclass(frozen=True)
 class Drawing:
-    """Everything that is to be drawn. `lines` are pairs of boxes, from left to right."""
+    """Everything that is to be drawn."""
 
     height: float
     world: Box | None
     doors: tuple[Door, ...]
     frames: tuple[Frame, ...]
-    lines: tuple[tuple[Box, Box], ...]
+    lines: tuple[Line, ...]
 
 
 def draw(report: Report, fleet: Fleet) -> Drawing:
@@ -113,13 +123,16 @@ def draw(report: Report, fleet: Fleet) -> Drawing:
         bottom = members[through].box.bottom + _APART
     pairs = _pairs(ways, members, reports, pair_x)
     targets = _targets(ways, members, pairs)
-    doors = _doors(ways, targets, door_x)
+    doors = _doors(ways, targets, door_x, max((pair.box.bottom for pair in pairs.values()), default=0.0))
     frames = [*pairs.values(), *members.values()]
     bottom = max((box.bottom for box in (*(f.box for f in frames), *(d.box for d in doors))), default=0.0)
     world = Box(0, bottom / 2 - _WORLD[1] / 2, *_WORLD) if doors else None
-    lines = [(world, door.box) for door in doors] if world else []
-    lines += [(door.box, box) for door, boxes in zip(doors, targets, strict=True) for box in boxes]
-    lines += [(pair.box, box) for names, pair in pairs.items() for box in _led_to(names, ways, members)]
+    lines = [Line(world, door.box, world.right) for door in doors] if world else []
+    for way, door, boxes in zip(ways, doors, targets, strict=True):
+        past = door.box.right if way.balancers or not pairs else pair_x + _frame_width(1)
+        lines += [Line(door.box, box, past) for box in boxes]
+    for balancers, pair in pairs.items():
+        lines += [Line(pair.box, box, pair.box.right) for box in _led_to(balancers, ways, members)]
     if aside:
         across = int((WIDTH - _GAP) // (_NODE[0] + _GAP))
         title, top = ("other machines", bottom + _APART) if frames else ("machines", 0.0)
@@ -177,12 +190,22 @@ def _targets(
     ]
 
 
-def _doors(ways: Sequence[Way], targets: Sequence[Sequence[Box]], x: float) -> tuple[Door, ...]:
+def _doors(ways: Sequence[Way], targets: Sequence[Sequence[Box]], x: float, below: float) -> tuple[Door, ...]:
+    """Doors without balancers stand lower than all balancers (`below`), so that their lines pass by."""
     heights = [40.0 + 18 * len(way.lines) for way in ways]
-    tops = _stacked(targets, heights)
+    balanced = [i for i, way in enumerate(ways) if way.balancers]
+    direct = [i for i, way in enumerate(ways) if not way.balancers]
+    tops = dict(
+        zip(balanced, _stacked([targets[i] for i in balanced], [heights[i] for i in balanced]), strict=True)
+    )
+    free = max((tops[i] + heights[i] + _APART for i in balanced), default=0.0)
+    free = max(free, below) if balanced else 0.0
+    tops |= zip(
+        direct, _stacked([targets[i] for i in direct], [heights[i] for i in direct], free), strict=True
+    )
     return tuple(
-        Door(Box(x, top, _DOOR_WIDTH, height), way.title, way.lines, way.verdict)
-        for way, top, height in zip(ways, tops, heights, strict=True)
+        Door(Box(x, tops[i], _DOOR_WIDTH, heights[i]), way.title, way.lines, way.verdict)
+        for i, way in enumerate(ways)
     )
 
 
@@ -220,10 +243,10 @@ def _moved(frame: Frame, top: float) -> Frame:
     return replace(frame, box=replace(frame.box, y=top), nodes=nodes)
 
 
-def _stacked(targets: Sequence[Sequence[Box]], heights: Sequence[float]) -> list[float]:
-    """Tops in one column: each as near to the middle of its targets as those above it allow."""
+def _stacked(targets: Sequence[Sequence[Box]], heights: Sequence[float], free: float = 0.0) -> list[float]:
+    """Tops in one column from `free` on: each as near to its targets' middle as those above it allow."""
     middles = [sum(box.middle for box in boxes) / max(1, len(boxes)) for boxes in targets]
-    tops, free = [0.0] * len(heights), 0.0
+    tops = [0.0] * len(heights)
     for i in sorted(range(len(heights)), key=middles.__getitem__):
         tops[i] = max(free, middles[i] - heights[i] / 2)
         free = tops[i] + heights[i] + _APART

@@ -243,8 +243,12 @@ def test_nothing_is_drawn_over_anything_else_or_outside(fleet, many):
             apart = a.right < b.x or b.right < a.x or a.bottom < b.y or b.bottom < a.y
             assert apart, (a, b)
         assert all(a.x >= 0 and a.right <= WIDTH and a.y >= 0 and a.bottom <= drawing.height for a in group)
-    for left, right in drawing.lines:
-        assert left.right < right.x
+    balancers = [frame.box for frame in drawing.frames if frame.title == "balancers"]
+    for line in drawing.lines:
+        assert line.left.right <= line.bend < line.right.x
+        for box in balancers:  # a line that does not end or begin there passes by
+            across = line.left.right < box.x and line.right.x > box.right
+            assert not across or (line.left.middle > box.bottom and line.bend >= box.right)
 
 
 def test_a_fleet_without_pools_mail_and_world_is_drawn_as_its_machines(fleet):
