@@ -25,10 +25,8 @@ class Visit:
     speaks: Literal["", "smtp", "tls"] = ""
     """`smtp`: the server greets (within TLS if that is `implicit`). `tls`: nothing but a handshake."""
     tls: Start = ""
-    versions: tuple[str, str] = ("TLSv1.2", "TLSv1.3")
-    """The lowest and the highest that are offered: `TLSv1`, `TLSv1.1`, `TLSv1.2`, `TLSv1.3`."""
-    ciphers: str = "DEFAULT"
-    """Those that are offered up to TLS 1.2, as OpenSSL writes them (openssl-ciphers(1))."""
+    old: bool = False
+    """Offer TLS 1.0 and 1.1 alone, with whatever cipher; otherwise 1.2 and 1.3 as OpenSSL has them."""
     say: tuple[str, ...] = ()
     patience: float = 8.0
     """Seconds for the connection alone: the kernel asks again after 1, 3 and 7."""

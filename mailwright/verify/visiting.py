@@ -6,6 +6,7 @@ import errno
 import socket
 import ssl
 import time
+import warnings
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -18,13 +19,24 @@ _TALK = 20.0
 _MOST = 65_536
 """Octets of a reply."""
 _NAME = "verify.mailwright.invalid"
-_VERSIONS = {
-    "TLSv1": ssl.TLSVersion.TLSv1,
-    "TLSv1.1": ssl.TLSVersion.TLSv1_1,
-    "TLSv1.2": ssl.TLSVersion.TLSv1_2,
-    "TLSv1.3": ssl.TLSVersion.TLSv1_3,
-}
 _NO_WAY = (errno.ENETUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+def _context(lowest: ssl.TLSVersion, highest: ssl.TLSVersion, ciphers: str) -> ssl.SSLContext:
+    # Whose certificate it is, the judge asks: what a self-signed one encrypts is looked at, too.
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.minimum_version, context.maximum_version = lowest, highest
+    context.set_ciphers(ciphers)
+    return context
+
+
+_NEW = _context(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3, "DEFAULT")
+# Python warns of them, and of warnings only one thread at a time can be silent: hence here, once.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)
+    _OLD = _context(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1, "DEFAULT:@SECLEVEL=0")
 
 
 def visits(wanted: Iterable[Visit]) -> Mapping[Visit, Reception]:
@@ -98,15 +110,8 @@ class _Talk:
             self.say(line)
 
     def encrypt(self, wanted: Visit) -> None:
-        # Whose certificate it is, the judge asks: what a self-signed one encrypts is looked at, too.
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        lowest, highest = wanted.versions
-        context.minimum_version, context.maximum_version = _VERSIONS[lowest], _VERSIONS[highest]
-        context.set_ciphers(wanted.ciphers)
         self.connection.settimeout(self.left())
-        wrapped = context.wrap_socket(self.connection)
+        wrapped = (_OLD if wanted.old else _NEW).wrap_socket(self.connection)
         self.connection = wrapped
         self.version, self.cipher = wrapped.version() or "", (wrapped.cipher() or ("",))[0]
         self.certificate = wrapped.getpeercert(binary_form=True) or b""

@@ -83,5 +83,5 @@ def _old(address: str, port: int) -> OutsideCheck:
             raise UnknownError("this controller's OpenSSL speaks nothing as old")
         return None
 
-    visit = Visit(address, port, "smtp", _STARTS[port], ("TLSv1", "TLSv1.1"), "DEFAULT:@SECLEVEL=0")
+    visit = Visit(address, port, "smtp", _STARTS[port], old=True)
     return OutsideCheck(f"{port} at {address} refuses TLS below 1.2", visit, judge, "mailwright apply")

@@ -1,5 +1,7 @@
 """Pins what is said of packages' origin, room on disks and entropy, from the words of real machines."""
 
+import time
+
 import pytest
 
 from mailwright.model.errors import UnknownError
@@ -158,3 +160,15 @@ def test_entropy_is_counted(checks, text, well):
 def test_a_kernel_that_does_not_say_is_unknown(checks):
     with pytest.raises(UnknownError):
         judged(checks()["random numbers do not run out"], "", "No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen", "well"),
+    [(0, 0, True), (-240, -200, True), (-240, 0, True), (0, -61, False), (-240, -301, False), (0, 61, False)],
+)
+def test_the_clock_may_be_read_at_any_time_while_the_machine_is_asked(asked, seen, well):
+    """A busy machine answers after minutes; `asked` and `seen` are seconds from now."""
+    now = time.time()
+    found = base._clock(now + asked, Result(0, f"{now + seen}\n", ""))
+    assert (found is None) == well
+    assert base._clock(now, Result(0, f"{now}\nLeap status     : Not synchronised\n", ""))
