@@ -2,6 +2,7 @@
 
 import shlex
 
+from mailwright.observe.script import proc_path
 from tests.mutation.registry import damages
 from tests.mutation.sabotage import QUIET, SYSTEMD, Damage, Equivalent
 from tests.mutation.shells import away, edit, extra
@@ -176,13 +177,14 @@ def _passwd(name, which, value):
 def sysctl(subject, expectation):
     need = subject.needs[expectation.name]
     other = {"0": "1", "1": "0"}.get(need.value, "32768 60999")
-    command = "sysctl -q -w {}={}"
-    yield Damage(
-        f"it is {other}",
-        command.format(need.key, shlex.quote(other)),
-        command.format(need.key, shlex.quote(need.value)),
-        together=QUIET,
-    )
+    if subject.plan.machine.debian < 13:
+        yield Equivalent(
+            f"it is {other}", "in a container of this release nobody may set it, which is no fault"
+        )
+        return
+    path = f"/proc/sys/{proc_path(need.key)}"
+    write = f"echo {{}} >{path}"
+    yield Damage(f"it is {other}", write.format(other), write.format(need.value), together=QUIET)
 
 
 # --- units

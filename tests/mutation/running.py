@@ -1,9 +1,12 @@
 """Doing and undoing: each look shows one damage, and that the one before it is undone."""
 
+import shlex
 import time
+from collections import defaultdict
 
 from mailwright.model.errors import MailwrightError
 from tests.mutation.sabotage import Look, Verdict, judged
+from tests.mutation.subject import FRESHEN
 
 BATCH = 40
 """Quiet sabotages that are done at once."""
@@ -89,15 +92,14 @@ class Runner:
         """(the look while a batch is done, why one could not be done)."""
         look, broken = Look({}, {}), ""
         try:
-            for sabotage in batch:
-                self._shell(sabotage, sabotage.how.damage)
+            self._shell((sabotage, sabotage.how.damage) for sabotage in batch)
             patience = max(sabotage.how.patience for sabotage in batch)
             look = self._until(lambda seen: all(o == "killed" for o, _ in judged(batch, seen)), patience)
         except MailwrightError as error:
             broken = str(error)
         finally:
-            for sabotage in reversed(batch):
-                self._shell(sabotage, sabotage.how.undo)
+            self._shell((sabotage, sabotage.how.undo) for sabotage in reversed(batch))
+            self.subject.host.run(FRESHEN, timeout=_PATIENCE).require(FRESHEN)
         return look, broken
 
     def green(self, when, patience=60):
@@ -126,8 +128,20 @@ class Runner:
         self.looks += looks
         return look
 
-    def _shell(self, sabotage, command):
-        hosts = [self.subject.others[name] for name in sabotage.how.at] or [self.subject.host]
-        for host in hosts:
-            done = host.run(f"set -e\nexport LC_ALL=C\n{command}", timeout=_PATIENCE)
-            done.require(f"{sabotage.title}: {command[:80]}")
+    def _shell(self, wanted):
+        """Run shell for each of some sabotages, all of it by one command a host.
+
+        Raises:
+            MailwrightError: the shell of one failed; that of the others has been run.
+        """
+        hosts, scripts = {}, defaultdict(list)
+        for sabotage, command in wanted:
+            said = shlex.quote(f"{sabotage.title}: its shell failed")
+            for host in [self.subject.others[name] for name in sabotage.how.at] or [self.subject.host]:
+                hosts[host.name] = host
+                # Not `(...) || ...`: the shell would go on after an error within.
+                script = f"(set -e\n{command}\n)\n[ $? = 0 ] || {{ echo {said} >&2; failed=1; }}"
+                scripts[host.name].append(script)
+        for name, parts in scripts.items():
+            script = "\n".join(["export LC_ALL=C failed=0", *parts, "exit $failed"])
+            hosts[name].run(script, timeout=_PATIENCE).require()

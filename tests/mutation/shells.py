@@ -28,8 +28,8 @@ def edit(subject, path, command, then="", again=None):
     """
     back = then if again is None else again
     damage = f"{keep(path)}; {command}" + (f"; {then}" if then else "")
-    undo = put_back(path) + (f"; {back}" if back else "") + subject.fresh(path)
-    return damage, undo
+    fresh = "" if "systemctl restart" in back else subject.fresh(path)
+    return damage, put_back(path) + (f"; {back}" if back else "") + fresh
 
 
 def extra(path, text, then=""):

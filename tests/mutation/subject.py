@@ -15,6 +15,7 @@ from mailwright.verify.derive import expectations
 from mailwright.verify.gather import evidence
 from mailwright.verify.together import joint
 from tests.mutation.sabotage import Look
+from tests.mutation.shells import KEPT
 
 _NAMES = {
     "packages": "package-{0.name}",
@@ -28,6 +29,12 @@ _NAMES = {
     "scrapes": "scrape-{0.name}",
 }
 UNITS = PurePosixPath("/etc/systemd/system")
+STALE = f"{KEPT}/stale"
+FRESHEN = (
+    f"cd {STALE} 2>/dev/null || exit 0; for unit in *; do rm $unit; systemctl restart $unit; done;"
+    f" rmdir {STALE}"
+)
+"""Shell that restarts, once, what several files were put back for."""
 _PATIENCE = 300
 """Seconds that a look may take on a machine with other things to do."""
 
@@ -140,5 +147,11 @@ class Subject:
         return tuple(f"unit-{name}" for name in dict.fromkeys((*self.readers(path), *self.described(path))))
 
     def fresh(self, path):
-        """Shell that says of the units that read `path` that they have what now lies there."""
-        return "".join(f"; mkdir -p {taken('')}; touch {taken(name)}" for name in self.readers(path))
+        """Shell that says of the units that read `path` that they have what now lies there.
+
+        What is reloaded has a stamp for that; what is restarted only has the time of its start, and waits for
+        `FRESHEN`.
+        """
+        reloaded = {unit.name for unit in self.plan.merged.units if unit.reload}
+        stamps = [taken(name) if name in reloaded else f"{STALE}/{name}" for name in self.readers(path)]
+        return f"; mkdir -p {taken('')} {STALE}; touch {' '.join(stamps)}" if stamps else ""
