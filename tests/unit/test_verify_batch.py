@@ -61,8 +61,8 @@ def test_output_without_end_is_cut():
 def test_where_no_file_takes_anything_nothing_is_answered_instead_of_half():
     done = subprocess.run(
         ["sh"], input=batch.script(["echo fault"]), capture_output=True, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),  # writing fails: SIGXFSZ is ignored
-        restore_signals=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        restore_signals=False,  # SIGXFSZ stays ignored, so that writing fails
     )  # fmt: skip
     assert batch.parse(done.stdout) == {}
     assert "no room left in " in done.stderr
