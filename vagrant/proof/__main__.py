@@ -86,6 +86,7 @@ class Proof:
             yield
         finally:
             self.command("vagrant", "destroy", "--force")
+            world.forget_groups()
 
     def write_fleet(self, boxes: Mapping[str, str], zone: str, anchors: Path) -> None:
         """The fleet file with boxes that are here, and a zone that is not found from the root."""
@@ -140,7 +141,6 @@ def prove(proof: Proof) -> None:
         proof.command("mailwright", "plan", shim)  # exit status 2 if there is anything left to do
         sys.stdout.write(proof.command("mailwright", "verify", shim))
         deliver(proof)
-    world.forget_groups()
     leftovers()
 
 
