@@ -242,7 +242,7 @@ def both(findings):
 
 def on_twins(lab, text):
     for name in TWINS:
-        lab.host(name).run(text, timeout=60).require()
+        lab.host(name).run(text, timeout=120).require()
 
 
 @pytest.fixture(scope="module")
@@ -303,9 +303,12 @@ def test_a_machine_that_was_bare_is_clean_once_it_is_deployed(file, lab):
 @pytest.fixture(scope="module")
 def spoiled(lab, file, packages):  # noqa: ARG001 - they lie on the machines
     """All that is done by hand on the twins; the findings of one run."""
-    for text, _, _ in BY_HAND.values():
-        on_twins(lab, text)
+    done = [
+        f"( {text}\n) || {{ echo '{change}: failed' >&2; exit 1; }}"
+        for change, (text, _, _) in BY_HAND.items()
+    ]
     try:
+        on_twins(lab, "\n".join(done))
         yield drift(file, *(f"--limit={name}" for name in TWINS), expect=2)
     finally:
         on_twins(lab, "; ".join(undo for _, _, undo in BY_HAND.values() if undo))
