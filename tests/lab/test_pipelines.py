@@ -14,7 +14,8 @@ from tests.lab.deploying import mailwright
 MINUTES = 2
 
 MACHINE = "spare1"  # which has no other work
-BEFORE, AFTER = "- 3144", "- 3144\n        - 3145"  # of closed_outbound
+NETWORK = "192.0.2.16/28"
+BEFORE, AFTER = "  admin:\n", f"  admin:\n    - {NETWORK}\n"  # who may log in
 CRON = "/etc/cron.d/by-hand"
 
 
@@ -60,8 +61,8 @@ class Fleet:
         git(self.work, "merge", "--quiet", "--no-ff", branch)
         git(self.work, "push", "--quiet", "origin", "main")
 
-    def closed_ports(self):
-        return {port for port in ("3144", "3145") if port in self.host.run("nft list ruleset").stdout}
+    def lets_in(self):
+        return NETWORK in self.host.run("nft list ruleset").stdout
 
 
 @pytest.fixture(scope="module")
@@ -89,20 +90,20 @@ GREEN = dict.fromkeys(("lint", "plan", "approve", "apply"), "success")
 def test_a_good_change_is_green_on_github(fleet, evidence):
     first = fleet.github.push()  # whatever the machine was before, it is now what `main` says
     assert {job.outcome for job in first.values()} == {"success", "skipped"}, first["plan"].log
-    fleet.edit(BEFORE, AFTER, "close")
-    proposed = fleet.github.pull_request("close")
+    fleet.edit(BEFORE, AFTER, "let-in")
+    proposed = fleet.github.pull_request("let-in")
     went(proposed, lint="success", plan="success")
-    assert fleet.closed_ports() == {"3144"}  # nothing has happened yet
+    assert not fleet.lets_in()  # nothing has happened yet
     (comment,) = fleet.comments.all
     assert comment["body"].startswith("<!-- mailwright plan inventory/prod.yaml -->\n**Changes**: ")
-    assert "3145" in comment["body"]
-    assert "`spare1` | 2 |" in comment["body"]  # the firewall, and the record of the run
+    assert NETWORK in comment["body"]
+    assert "\n| `spare1` | " in comment["body"]
     assert all(job.left == [] for job in (*first.values(), *proposed.values()))  # no key stays in a home
     assert "PRIVATE KEY" not in "".join(job.log for job in (*first.values(), *proposed.values()))
-    fleet.merge("close")
+    fleet.merge("let-in")
     applied = fleet.github.push()
     went(applied, **GREEN)
-    assert fleet.closed_ports() == {"3144", "3145"}
+    assert fleet.lets_in()
     assert {file.name for file in applied["apply"].reports.iterdir()} >= {
         "apply.txt",
         "verify.xml",
@@ -114,14 +115,14 @@ def test_a_good_change_is_green_on_github(fleet, evidence):
 
 @pytest.mark.proof("the pipeline for GitLab plans, comments and applies a good change")
 def test_a_good_change_is_green_on_gitlab(fleet):
-    fleet.edit(AFTER, BEFORE, "open")
-    went(fleet.gitlab.merge_request("open"), lint="success", plan="success")
+    fleet.edit(AFTER, BEFORE, "shut-out")
+    went(fleet.gitlab.merge_request("shut-out"), lint="success", plan="success")
     assert "https://forge.example/job/42" not in fleet.comments.all[-1]["body"]  # it fits
     assert "**Changes**" in fleet.comments.all[-1]["body"]
-    assert fleet.closed_ports() == {"3144", "3145"}
-    fleet.merge("open")
+    assert fleet.lets_in()
+    fleet.merge("shut-out")
     went(fleet.gitlab.push("apply"), lint="success", plan="success", apply="success")
-    assert fleet.closed_ports() == {"3144"}
+    assert not fleet.lets_in()
 
 
 @pytest.mark.proof("both pipelines are red on a bad fleet file, a red host and drift")
