@@ -51,7 +51,7 @@ def _verdict(part: MachineDrift) -> str:
         return f"unknown: {part.unknown}"
     if part.findings:
         return _count(part.findings)
-    return "nothing changed"
+    return "nothing changed, as far as is known" if part.blind else "nothing changed"
 
 
 def _count(findings: tuple[Finding, ...]) -> str:
@@ -66,6 +66,8 @@ def _show_record(part: MachineDrift) -> None:
         say(f"  last applied {part.applied}", "dim")
     if part.unfinished:
         say("  a run has begun since and did not end well; what it changed is told below", "yellow")
+    if part.blind:
+        say(f"  it could not say all of: {', '.join(part.blind)}", "yellow")
     if part.pending:
         say("  the fleet file or its roles want something else by now: mailwright plan", "yellow")
 

@@ -6,6 +6,7 @@ import base64
 import binascii
 import gzip
 import re
+import time
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,8 +65,9 @@ exit 0
 class Answer:
     """What a machine said."""
 
-    clock: int
-    """Its time of day, in seconds since the epoch."""
+    off: float
+    """Seconds by which its clock is ahead of the controller's; 0 if it could be right, however slow the
+    answer came."""
     applied: Applied | None
     """Nothing: no apply has left a record here."""
     wanted: str
@@ -84,7 +86,9 @@ def ask(run: Run) -> Answer:
     Raises:
         UnknownError: it did not answer, or not with enough to judge.
     """
+    began = time.time()
     output = run(packed(QUESTION))
+    ended = time.time()
     lines = output.stdout.split("\n")
     if _BUSY in lines:
         raise UnknownError("another run is changing this machine")
@@ -95,7 +99,7 @@ def ask(run: Run) -> Answer:
     if said_by.get("uid") != "0":
         raise UnknownError(f"it was looked at as user {said_by.get('uid')}; only root sees everything")
     return Answer(
-        clock=int(said_by["clock"]),
+        off=_outside(int(said_by["clock"]), began, ended),
         applied=Applied.read(_plain(said_by.get("record", "")).decode(errors="replace")),
         wanted=said_by.get("wanted", ""),
         unfinished="unfinished" in lines,
@@ -103,6 +107,10 @@ def ask(run: Run) -> Answer:
         now=_survey(said_by.get("now", "")),
         unattended=frozenset(re.findall(r"^unattended (\S+) (\S+)$", output.stdout, re.MULTILINE)),
     )
+
+
+def _outside(clock: int, began: float, ended: float) -> float:
+    return min(clock + 1 - began, 0.0) or max(clock - ended, 0.0)
 
 
 def texts(run: Run, paths: Sequence[str]) -> dict[str, str]:

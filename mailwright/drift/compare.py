@@ -15,12 +15,14 @@ Values = Callable[[str, str | None, str | None], Iterator[Finding]]
 
 
 def compare(before: Survey, now: Survey, unattended: Collection[tuple[str, str]] = ()) -> tuple[Finding, ...]:
-    """What changed from one survey to the other.
+    """What changed from one survey to the other; nothing of kinds of which one of them could not say all.
 
     `unattended`: packages with the versions that unattended-upgrades brought.
     """
     found = [*path_findings(before, now)]
     for kind, judge in _JUDGES.items():
+        if kind in before.failed | now.failed:
+            continue
         old, new = before.of(kind), now.of(kind)
         for key in sorted({*old, *new}):
             if old.get(key) != new.get(key):
@@ -146,6 +148,8 @@ _JUDGES: dict[str, Values] = {
 
 def _firewall(before: Survey, now: Survey) -> Iterator[Finding]:
     old, new = before.of("rule"), now.of("rule")
+    if "rule" in before.failed | now.failed:
+        return
     if old and not new:
         yield Finding("firewall emptied", "ruleset", f"{len(old)} lines", "nothing")
         return

@@ -20,6 +20,10 @@ _BY_FILE = {
     "postfix setting ": "/etc/postfix/main.cf",
 }
 """What is live, by the file that an apply lets take effect."""
+_LEFT_ALONE = ("package held", "package let go", "package upgraded", "package downgraded", "user's ")
+"""What an apply leaves as it is, whoever declares the package or the account."""
+_BESIDE = ("access list ", "capability ", "setuid program ")
+"""What no need speaks of, on paths that needs do speak of."""
 _TABLE = "table inet mailwright"
 """Rules of other tables are nobody's."""
 
@@ -40,6 +44,8 @@ class Declared:
     def role(self, finding: Finding) -> str:
         """The role that declares the thing, or nothing."""
         subject = finding.subject
+        if finding.kind.startswith(_LEFT_ALONE):
+            return ""
         if finding.kind.startswith("package "):
             subject = subject.partition(":")[0]
         for kind, file in _BY_FILE.items():
@@ -50,6 +56,8 @@ class Declared:
     def met(self, finding: Finding, now: Survey) -> bool:
         """Whether the thing is what the fleet file says by now, so that there is no drift."""
         kind, subject = finding.kind, finding.subject
+        if kind.startswith(_BESIDE):
+            return False
         if subject.startswith("/") and subject in self._paths:
             return self._path(subject, now)
         if kind == "sysctl changed":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -37,12 +36,17 @@ class MachineDrift:
     unfinished: bool = False
     """A run has begun to change it and has not ended well; what that did is among the findings."""
 
+    blind: tuple[str, ...] = ()
+    """Kinds of which the machine could not say all, now or when it was applied to: units, packages ..."""
+
     @property
     def state(self) -> State:
         """`unknown` where nobody can say; what was expected is no drift."""
         if self.unknown:
             return "unknown"
-        return "drift" if any(not f.expected for f in self.findings) else "clean"
+        if any(not finding.expected for finding in self.findings):
+            return "drift"
+        return "unknown" if self.blind else "clean"
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -53,6 +57,7 @@ class MachineDrift:
             "applied": vars(self.applied) | {"roles": list(self.applied.roles)} if self.applied else None,
             "pending": self.pending,
             "unfinished": self.unfinished,
+            "blind": list(self.blind),
             "findings": [finding.as_data() for finding in self.findings],
         }
 
@@ -76,7 +81,10 @@ def drift_of(plan: MachinePlan, run: Run, redact: Redactor) -> MachineDrift:
     except UnknownError as error:
         return MachineDrift(name, unknown=str(error))
     pending = answer.wanted != wanted(plan.merged)
-    return MachineDrift(name, answer.applied, findings, pending=pending, unfinished=answer.unfinished)
+    blind = tuple(sorted(answer.baseline.failed | answer.now.failed))
+    return MachineDrift(
+        name, answer.applied, findings, pending=pending, unfinished=answer.unfinished, blind=blind
+    )
 
 
 def _findings(plan: MachinePlan, run: Run, answer: Answer, redact: Redactor) -> tuple[Finding, ...]:
@@ -87,7 +95,7 @@ def _findings(plan: MachinePlan, run: Run, answer: Answer, redact: Redactor) -> 
     found = [f for f in compare(before, now, answer.unattended) if not declared.met(f, now)]
     found = [replace(f, role=declared.role(f)) for f in found]
     seen = texts(run, shown(found, now, declared))
-    off = answer.clock - time.time()
+    off = answer.off
     if abs(off) > _CLOCKS:
         found.append(
             Finding("clock fast" if off > 0 else "clock slow", "time of day", text=(f"{abs(off):.0f} s",))

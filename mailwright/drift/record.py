@@ -98,11 +98,13 @@ def beginning() -> str:
 
 
 # A line of the old baseline is kept where the machine had departed from it before the run and the run left
-# that as it was.
+# that as it was; not of kinds of which one of the two surveys could not say all.
 _MERGE = r"""awk -F'\t' -v OFS='\t' '
-  { k = $1 FS $2 } n == 1 { old[k] = $0; all[k]; next } n == 2 { found[k] = $0; next } { now[k] = $0; all[k] }
-  END { for (k in all) {
-    line = (old[k] != found[k] && now[k] == found[k]) ? old[k] : now[k]
+  $1 == "failed" && n < 3 { blind[$2]; next }
+  { k = $1 FS $2; kind[k] = $1 } n == 1 { old[k] = $0; next } n == 2 { found[k] = $0; next } { now[k] = $0 }
+  END { for (k in kind) {
+    ours = kind[k] in blind || old[k] == found[k] || now[k] != found[k]
+    line = ours ? now[k] : old[k]
     if (line != "") print line
   } }' n=1 baseline n=2 before n=3 now.new"""
 

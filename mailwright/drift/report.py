@@ -42,7 +42,7 @@ class Report:
         data = {"version": VERSION, "fleet": self.fleet, "when": self.when, "status": self.status}
         machines = [part.as_data() for part in self.parts if part.name != DNS]
         dns = [part.as_data() for part in self.parts if part.name == DNS]
-        names = ("machine", "applied", "pending", "unfinished")
+        names = ("machine", "applied", "pending", "unfinished", "blind")
         zones = {key: value for key, value in dns[0].items() if key not in names} if dns else None
         return json.dumps(data | {"machines": machines, "dns": zones}, indent=2)
 
@@ -97,8 +97,9 @@ def remember(file: Path, report: Report, before: Mapping[str, Any]) -> None:
     """
     parts = dict(before)
     for part in report.parts:
-        known = before.get(part.name, {}).get("findings", []) if part.unknown else None
-        findings = known if known is not None else [finding.as_data() for finding in part.findings]
+        known = before.get(part.name, {}).get("findings", []) if part.unknown or part.blind else []
+        now = [finding.as_data() for finding in part.findings]
+        findings = [*now, *(data for data in known if data not in now)]
         parts[part.name] = {"unknown": bool(part.unknown), "findings": findings}
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -122,7 +123,7 @@ def _news(part: MachineDrift, before: Mapping[str, Any]) -> News:
     old = {finding.key: finding for finding in map(Finding.of, before.get("findings", []))}
     new = {finding.key: finding for finding in part.findings}
     fresh = tuple(finding for key, finding in new.items() if key not in old)
-    gone = tuple(finding for key, finding in old.items() if key not in new)
+    gone = tuple(finding for key, finding in old.items() if key not in new and not part.blind)
     return News(replace(part, findings=fresh), gone, back=was_unknown)
 
 

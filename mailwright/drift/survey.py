@@ -40,6 +40,8 @@ class Survey:
     """An answer: kind to key to value."""
 
     kinds: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    failed: frozenset[str] = frozenset()
+    """Kinds of which the machine could not say all: what is missing from them is not known to be missing."""
 
     def of(self, kind: str) -> Mapping[str, str]:
         """All of a kind."""
@@ -57,7 +59,7 @@ def parse(text: str) -> Survey | None:
         key, tab, value = rest.partition("\t")
         if tab and kind != "mailwright-survey":
             kinds.setdefault(kind, {})[key] = value
-    return Survey(kinds)
+    return Survey(kinds, frozenset(kinds.pop("failed", {})))
 
 
 def asking(file: str) -> str:
@@ -74,7 +76,9 @@ def script(needs: Needs) -> str:
             "exec 2>/dev/null </dev/null",
             "export LC_ALL=C PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             f"printf '{_literal(HEADER)}\\n'",
+            _SAID,
             "{",
+            "exec 8>&1",
             _trees(needs),
             _ACCOUNTS,
             _PACKAGES,
@@ -126,6 +130,13 @@ def _trees(needs: Needs) -> str:
     return "\n".join(parts)
 
 
+# A program that fails is told in a line of its own: half an answer must not look like things that went away.
+_SAID = r"""said() {
+  kind=$1; shift
+  out=$("$@") || printf 'failed\t%s\t\n' "$kind" >&8
+  printf '%s\n' "$out"
+}"""
+
 # Of a password nothing but whether there is one and the day it was set (shadow(5)).
 _ACCOUNTS = r"""awk -F: '{ print "user\t" $1 "\t" $3 ":" $4 ":" $6 ":" $7 }' /etc/passwd
 awk -F: '{ n = split($4, m, ","); for (i = 1; i <= n; i++) print "member\t" $1 " " m[i] "\t"
@@ -139,8 +150,8 @@ cut -d: -f6 /etc/passwd | sort -u | while IFS= read -r home; do
   done
 done"""
 
-_PACKAGES = r"""dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\t${Version}\n' |
-awk -F'\t' '$1 !~ /^(rc|un|pn)/ { print "package\t" $2 "\t" substr($1, 1, 2) " " $3 }'"""
+_PACKAGES = r"""said package dpkg-query -W -f '${db:Status-Abbrev}\t${binary:Package}\t${Version}\n' |
+awk -F'\t' 'NF && $1 !~ /^(rc|un|pn)/ { print "package\t" $2 "\t" substr($1, 1, 2) " " $3 }'"""
 
 _UNIT_KINDS = "service,socket,timer,path,mount,target"
 
@@ -148,11 +159,11 @@ _UNIT_KINDS = "service,socket,timer,path,mount,target"
 def _units(needs: Needs) -> str:
     wanted = [u.name for u in needs.units if u.running and not u.masked and not u.name.endswith(".timer")]
     # Transient units belong to whoever started them; the timers that take a change back are ours.
-    listed = rf"""systemctl list-unit-files --no-legend --no-pager --type={_UNIT_KINDS} |
-awk '$2 != "generated" && $2 != "transient" {{ print "unit\t" $1 "\t" $2 }}'
-systemctl list-units --all --plain --no-legend --no-pager --type=timer |
-awk '$1 !~ /^mailwright-guard-/ && $2 == "loaded" {{ print "timer\t" $1 "\t" $3 }}'
-systemctl list-units --plain --no-legend --no-pager --type=service --state=running |
+    listed = rf"""said unit systemctl list-unit-files --no-legend --no-pager --type={_UNIT_KINDS} |
+awk 'NF && $2 != "generated" && $2 != "transient" {{ print "unit\t" $1 "\t" $2 }}'
+said timer systemctl list-units --all --plain --no-legend --no-pager --type=timer |
+awk '$1 !~ /^mailwright-guard-/ && $2 ~ /^(loaded|masked)$/ {{ print "timer\t" $1 "\t" $3 }}'
+said transient systemctl list-units --plain --no-legend --no-pager --type=service --state=running |
 while read -r name rest; do
   [ -e "/run/systemd/transient/$name" ] || continue
   case $name in user@*|session-*|mailwright-*) ;; *) printf 'transient\t%s\trunning\n' "$name" ;; esac
@@ -160,7 +171,7 @@ done"""
     if not wanted:
         return listed
     return rf"""{listed}
-systemctl show -p Id,Type,RemainAfterExit,ActiveState,ConditionResult -- {_words(wanted)} |
+said running systemctl show -p Id,Type,RemainAfterExit,ActiveState,ConditionResult -- {_words(wanted)} |
 awk -F= 'function end() {{
     stays = v["Type"] != "oneshot" || v["RemainAfterExit"] == "yes"
     if (v["Id"] != "" && stays && v["ConditionResult"] != "no") {{
@@ -182,7 +193,9 @@ def _sysctls(needs: Needs) -> str:
 
 # A rule by where it stands and its text, without counters and what dynamic sets hold; the digest of it all
 # sees another order.
-_FIREWALL = r"""rules=$(nft --stateless --terse list ruleset)
+_FIREWALL = r"""if ! command -v nft >/dev/null; then :
+elif ! rules=$(nft --stateless --terse list ruleset); then printf 'failed\trule\t\nfailed\torder\t\n'
+else
 printf '%s\n' "$rules" | awk '
   { sub(/^[ \t]+/, ""); sub(/[ \t]+$/, "") } $0 == "" { next }
   $0 == "}" { n--; next }
@@ -190,11 +203,13 @@ printf '%s\n' "$rules" | awk '
   /\{$/ { s = $0; sub(/ *\{$/, "", s); p[++n] = s; if (where != "") s = where ": " s
     print "rule\t" s "\t"; next }
   { gsub(/\t/, " "); print "rule\t" where ": " $0 "\t" }'
-printf 'order\truleset\t%s\n' "$(printf '%s\n' "$rules" | sha256sum | cut -d' ' -f1)" """
+printf 'order\truleset\t%s\n' "$(printf '%s\n' "$rules" | sha256sum | cut -d' ' -f1)"
+fi"""
 
 # Of UDP what lies below 1024: above, a resolver opens a socket for each question it asks.
 _NETWORK = r"""printf 'host\tname\t%s\n' "$(uname -n)"
-ss -Hltunp | awk '
+said port ss -Hltunp | awk '
+  !NF { next }
   { port = $5; sub(/^.*:/, "", port); port += 0
     if ($1 == "udp" && (port > 1023 || port == 68 || port == 546)) next
     sub(/%[^:\]]*/, "", $5); who = ""; rest = $0
@@ -212,18 +227,21 @@ ss -Hltunp | awk '
 def _addresses(needs: Needs) -> str:
     """Addresses that stay where they are: not those that a pair of balancers hands to and fro."""
     moving = " ".join(sorted({address for port in needs.ports for address in port.at}))
-    return rf"""ip -o address show scope global | awk -v moving=' {moving} ' '
+    return rf"""said address ip -o address show scope global | awk -v moving=' {moving} ' '
+  !NF {{ next }}
   / (dynamic|temporary|deprecated|mngtmpaddr) / {{ next }}
   {{ a = $4; sub(/\/.*/, "", a) }} index(moving, " " a " ") == 0 {{ print "address\t" $2 " " $4 "\t" }}'"""
 
 
 # What the daemons themselves make of their files (postconf(1), sshd(8) -T).
 _DAEMONS = r"""if [ -e /etc/postfix/main.cf ]; then
-  postconf -n | awk '{ i = index($0, " ="); v = substr($0, i + 3); gsub(/\t/, " ", v)
+  said postfix postconf -n | awk '{ i = index($0, " ="); v = substr($0, i + 3); gsub(/\t/, " ", v)
     if (i) print "postfix\t" substr($0, 1, i - 1) "\t" v }'
-  postconf -M | awk '{ gsub(/[ \t]+/, " "); print "postfix-service\t" $1 "/" $2 "\t" $0 }'
+  said postfix-service postconf -M | awk 'NF {
+    gsub(/[ \t]+/, " "); print "postfix-service\t" $1 "/" $2 "\t" $0 }'
 fi
-sshd -T | awk '{ k = $1; sub(/^[^ ]+ ?/, ""); gsub(/\t/, " "); v[k] = (k in v) ? v[k] ", " $0 : $0 }
+said sshd sshd -T | awk '!NF { next }
+  { k = $1; sub(/^[^ ]+ ?/, ""); gsub(/\t/, " "); if (k in v) v[k] = v[k] ", " $0; else v[k] = $0 }
   END { for (k in v) print "sshd\t" k "\t" v[k] }'"""
 
 # Where programs lie, and where somebody may have left one; never where mail or people's files do.

@@ -139,7 +139,7 @@ BY_HAND = {
     ),
     "postfix parameter": (
         "postconf -e delay_warning_time=4h",
-        {("postfix file edited", "/etc/postfix/main.cf"), ("postfix setting added", "delay_warning_time")},
+        {("postfix file edited", "/etc/postfix/main.cf"), ("postfix setting changed", "delay_warning_time")},
         None,
     ),
     "postfix service": (

@@ -129,6 +129,13 @@ def test_nothing_is_told_of_a_machine_that_is_as_it_was():
     assert compare(survey(BEFORE), survey(BEFORE)) == ()
 
 
+@pytest.mark.parametrize("kind", ["package", "unit", "running", "rule", "port"])
+def test_what_a_machine_could_not_say_is_not_missing(kind):
+    rest = "\n".join(line for line in BEFORE.splitlines() if not line.startswith(f"{kind}\t"))
+    silent = survey(f"{rest}\nfailed\t{kind}\t")
+    assert compare(survey(BEFORE), silent) == compare(silent, survey(BEFORE)) == ()
+
+
 def test_an_emptied_firewall_is_one_finding_and_not_one_for_each_rule():
     without = "\n".join(line for line in BEFORE.splitlines() if not line.startswith("rule\t"))
     assert [f.kind for f in compare(survey(BEFORE), survey(without))] == ["firewall emptied"]
@@ -204,6 +211,23 @@ def test_what_the_fleet_file_says_by_now_is_no_drift(old, new):
     after = survey((BEFORE.replace(old, "") if old else BEFORE) + new)
     (finding,) = compare(survey(BEFORE), after)
     assert declared.met(finding, after)
+
+
+def test_an_access_list_on_a_declared_file_is_drift_though_the_file_is_as_declared():
+    declared = Declared(MachinePlan(None, (), {}, {"app": NEEDS}, NEEDS))
+    content = f"content\t/etc/app.conf\t{hashlib.sha256(b'x').hexdigest()}"
+    found = compare(
+        survey(BEFORE),
+        survey(BEFORE.replace("content\t/etc/app.conf\taaaa", content) + "acl\t/etc/app.conf\tyes"),
+    )
+    assert [f.kind for f in found if not declared.met(f, survey(BEFORE))][-1] == "access list added"
+
+
+def test_what_an_apply_leaves_alone_names_no_role():
+    needs = Needs(packages=(Package("bash"),))
+    declared = Declared(MachinePlan(None, (), {}, {"app": needs}, needs))
+    roles = {kind: declared.role(told(*CASES[kind])[0]) for kind in ("package held", "package removed")}
+    assert roles == {"package held": "", "package removed": "app"}
 
 
 def test_a_port_that_is_declared_for_the_machine_alone_is_drift_where_others_reach_it():

@@ -114,6 +114,17 @@ def test_a_machine_that_cannot_be_surveyed_keeps_its_baseline(host):
     assert (host.baseline, host.settled) == ({"a": "1"}, False)
 
 
+def test_what_a_survey_could_not_say_is_taken_anew(host):
+    host.be(a=1)
+    host.lines.write_text(host.lines.read_text().replace("fact\ta\t1", "failed\tfact\t"))
+    host.end()
+    host.be(a=1)
+    host.must(beginning())
+    host.end()
+    assert host.baseline == {"a": "1"}
+    assert parse((host.home / "baseline").read_text()).failed == frozenset()
+
+
 def test_an_upgrade_takes_what_it_brought_and_leaves_who_applied(host):
     host.be(package=1, theirs=1)
     host.end()

@@ -11,7 +11,7 @@ import pytest
 
 from mailwright.command import drift as command
 from mailwright.command.main import run as mailwright
-from mailwright.drift.ask import QUESTION
+from mailwright.drift.ask import QUESTION, _outside
 from mailwright.drift.finding import Finding
 from mailwright.drift.machine import MachineDrift, drift_of
 from mailwright.drift.record import Applied, wanted
@@ -140,6 +140,16 @@ def test_a_secret_that_somebody_wrote_into_another_file_is_masked():
 def test_a_clock_that_is_off_is_drift():
     assert [f.kind for f in asked(off=3600)[0].findings] == ["clock fast"]
     assert [f.kind for f in asked(off=-3600)[0].findings] == ["clock slow"]
+
+
+@pytest.mark.parametrize(("clock", "off"), [(1000, 0), (1599, 0), (1700, 100), (899, -100)])
+def test_a_slow_answer_makes_no_clock_wrong(clock, off):
+    assert _outside(clock, 1000.0, 1600.0) == off
+
+
+def test_what_a_machine_could_not_say_makes_a_clean_one_unknown():
+    drift, _ = asked(more=["failed\tunit\t"])
+    assert (drift.state, drift.blind, drift.findings) == ("unknown", ("unit",), ())
 
 
 def test_a_machine_whose_fleet_file_wants_something_else_is_not_drift():

@@ -73,6 +73,7 @@ def lines(tmp_path):
                                f" cat {tmp_path}/{name}.out ;; esac\n")  # fmt: skip
             program.chmod(0o755)
         env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+        text = f"exec 8>&1\n{survey._SAID}\n{text}"
         done = subprocess.run(["sh", "-c", text], capture_output=True, text=True, check=True, env=env)
         return [tuple(line.split("\t")) for line in done.stdout.splitlines()]
 
@@ -124,3 +125,12 @@ def test_a_unit_runs_or_not_and_what_comes_and_goes_is_left_out(lines):
     needs = Needs(units=tuple(Unit(f"{name}.service") for name in "abcd"))
     found = [line for line in lines(survey._units(needs), systemctl=SHOWN) if line[0] == "running"]
     assert found == [("running", "a.service", "active"), ("running", "c.service", "failed")]
+
+
+def test_a_program_that_fails_does_not_look_like_nothing(lines, tmp_path):
+    text = f"{survey._units(Needs())}\n{survey._PACKAGES}\n{survey._FIREWALL}\n{survey._NETWORK}"
+    for name in ("systemctl", "dpkg-query", "nft", "ss", "ip"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 1\n")
+        (tmp_path / name).chmod(0o755)
+    told = {line[1] for line in lines(text) if line[0] == "failed"}
+    assert told == {"unit", "timer", "transient", "package", "rule", "order", "port"}
