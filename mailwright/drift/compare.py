@@ -192,6 +192,7 @@ def _told_once(found: list[Finding], unattended: Collection[tuple[str, str]]) ->
                 and name in files
             )
             or (finding.kind == "timer started" and name in files)
+            or (finding.kind == "timer stopped" and ("unit masked", name) in subjects)
             or (finding.kind == "group added" and ("user added", finding.subject) in subjects)
         )
         if not told:

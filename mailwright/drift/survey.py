@@ -162,7 +162,7 @@ def _units(needs: Needs) -> str:
     listed = rf"""said unit systemctl list-unit-files --no-legend --no-pager --type={_UNIT_KINDS} |
 awk 'NF && $2 != "generated" && $2 != "transient" {{ print "unit\t" $1 "\t" $2 }}'
 said timer systemctl list-units --all --plain --no-legend --no-pager --type=timer |
-awk '$1 !~ /^mailwright-guard-/ && $2 ~ /^(loaded|masked)$/ {{ print "timer\t" $1 "\t" $3 }}'
+awk '$1 !~ /^mailwright-guard-/ && $2 == "loaded" {{ print "timer\t" $1 "\t" $3 }}'
 said transient systemctl list-units --plain --no-legend --no-pager --type=service --state=running |
 while read -r name rest; do
   [ -e "/run/systemd/transient/$name" ] || continue

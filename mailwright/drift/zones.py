@@ -38,7 +38,13 @@ def _of_zone(plan: ZonePlan) -> Iterator[Finding]:
         if not is_marker_name(change.key[0], plan.zone):
             yield from _of_change(change)
     for conflict in plan.conflicts:
-        yield Finding("DNS record in conflict", " ".join(conflict.key), text=(conflict.sentence,))
+        name, type_ = conflict.key
+        # What we published is marked value by value: another value at its place is somebody else's.
+        what = "changed" if conflict.adoptable else "in conflict"
+        back = (
+            (f"to have it back: mailwright dns apply --adopt {name}/{type_}",) if conflict.adoptable else ()
+        )
+        yield Finding(f"DNS record {what}", f"{name} {type_}", text=(conflict.sentence, *back))
 
 
 def _of_change(change: Change) -> Iterator[Finding]:

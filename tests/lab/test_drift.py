@@ -177,7 +177,7 @@ BY_HAND = {
     "group member": (
         "usermod -aG adm unbound",
         {("group member added", "unbound in adm")},
-        "gpasswd -q -d unbound adm",
+        "gpasswd -d unbound adm",
     ),
     "password": (
         "echo 'opendkim:byhand' | chpasswd",
@@ -243,6 +243,10 @@ def both(findings):
 def on_twins(lab, text):
     for name in TWINS:
         lab.host(name).run(text, timeout=120).require()
+
+
+def undo_by_hand(lab):
+    on_twins(lab, "\n".join([*(undo for _, _, undo in BY_HAND.values() if undo), "true"]))
 
 
 @pytest.fixture(scope="module")
@@ -311,7 +315,7 @@ def spoiled(lab, file, packages):  # noqa: ARG001 - they lie on the machines
         on_twins(lab, "\n".join(done))
         yield drift(file, *(f"--limit={name}" for name in TWINS), expect=2)
     finally:
-        on_twins(lab, "; ".join(undo for _, _, undo in BY_HAND.values() if undo))
+        undo_by_hand(lab)
         deploy(file, *TWINS)
 
 
@@ -340,7 +344,7 @@ def test_an_apply_blesses_nothing(lab, file):
     left = set().union(*(findings for _, findings, undo in BY_HAND.values() if undo))
     after = found(drift(file, *(f"--limit={name}" for name in TWINS), expect=2))
     assert after == both(left)
-    on_twins(lab, "; ".join(undo for _, _, undo in BY_HAND.values() if undo))
+    undo_by_hand(lab)
     deploy(file, *TWINS)
     assert found(drift(file, *(f"--limit={name}" for name in TWINS), expect=0)) == both(set())
 
@@ -361,19 +365,20 @@ def test_a_run_without_changes_leaves_the_record_alone(lab, file):
     assert [lab.host(name).run(read).require().stdout for name in TWINS] == before
 
 
-def test_a_record_that_changed_in_the_dns_is_found(lab, file):
+def test_records_that_somebody_changed_in_the_dns_are_found(lab, file):
     zone = lab.plan.fleet.domains[0].name
-    ns = lab.host("ns")
-    taken = f"_dmarc.{zone}"
-    edit = f"knotc zone-unset {zone} _dmarc && knotc zone-set {zone} _dmarc 60 TXT byhand"
-    ns.run(f"knotc -f zone-begin {zone} && {edit} && knotc zone-commit {zone}").require()
+    name = f"{TWINS[0]}.{zone}"
+    edits = (f"unset {zone} {name} A", f"set {zone} {name} 60 A 192.0.2.9", f"unset {zone} _smtp._tls TXT")
+    steps = [f"-f zone-begin {zone}", *(f"zone-{edit}" for edit in edits), f"zone-commit {zone}"]
+    lab.host("ns").run(" && ".join(f"knotc {step}" for step in steps)).require()
     try:
         report = drift(file, expect=2)
-        assert [(f["kind"], f["subject"]) for f in report["dns"]["findings"]] == [
-            ("DNS record changed", f"{taken} TXT")
-        ]
+        assert {(f["kind"], f["subject"]) for f in report["dns"]["findings"]} == {
+            ("DNS record changed", f"{name} A"),
+            ("DNS record missing", f"_smtp._tls.{zone} TXT"),
+        }
     finally:
-        done = mailwright("dns", "apply", "--yes", file)
+        done = mailwright("dns", "apply", "--yes", "--adopt", f"{name}/A", file)
     assert done.returncode == 0, done.stdout + done.stderr
 
 

@@ -147,10 +147,13 @@ def test_a_masked_unit_is_told_once_with_all_that_masking_leaves():
         "path\t/etc/systemd/system/x.wants/a.service\tl root root 777 /x"
     )
     old = "unit\ta.service\tenabled"
-    before = BEFORE.replace("path\t/etc/systemd/system/a.service\tf root root 644\n", "").replace(
-        "content\t/etc/systemd/system/a.service\tbbbb\n", ""
+    before = (
+        (BEFORE + "timer\ta.service\tactive\n")
+        .replace("path\t/etc/systemd/system/a.service\tf root root 644\n", "")
+        .replace("content\t/etc/systemd/system/a.service\tbbbb\n", "")
     )
-    found = compare(survey(before), survey(before.replace(old, new)))
+    after = before.replace(old, new).replace("timer\ta.service\tactive\n", "")
+    found = compare(survey(before), survey(after))
     assert [(f.kind, f.subject) for f in found] == [("unit masked", "a.service")]
 
 
