@@ -10,7 +10,7 @@ from typing import Any
 
 from mailwright.model.errors import MailwrightError
 from mailwright.model.keyring import keyring_file
-from mailwright.model.load import FILES_OF_ROLES, fleet_file
+from mailwright.model.load import FILES_OF_ROLES, FILES_OF_SSH, fleet_file
 from mailwright.model.secrets_file import beside_file
 from mailwright.model.yamlfile import read
 
@@ -25,8 +25,6 @@ from mailwright.converge.inventory import groups
 
 globals().update(groups(__file__, roles.ROLES))
 '''
-_FILES = ("key", "known_hosts")
-"""What `ssh` says by files on the operator's side."""
 
 
 def derived(inventory: Path, folder: Path, edit: Edit) -> Path:
@@ -88,7 +86,7 @@ def _paths(data: dict[str, Any], source: Path) -> Iterator[tuple[dict[str, Any],
         _section(defaults, "ssh", make=True).setdefault("known_hosts", pinned.name)
     machines = data.get("machines")
     for whose in (defaults, *(machines if isinstance(machines, list) else ())):
-        yield from ((_section(whose, "ssh"), key) for key in _FILES)
+        yield from ((_section(whose, "ssh"), key) for key in FILES_OF_SSH)
         yield from ((_section(_section(whose, "roles"), role), key) for role, key in FILES_OF_ROLES)
 
 

@@ -23,6 +23,7 @@ from mailwright.model.errors import HostKeyError
 from mailwright.model.fleet import Machine
 from mailwright.model.load import own_known_hosts
 from mailwright.model.secrets_file import write_whole
+from mailwright.sshconfig import configuration, endpoint
 
 SSH_PORT = 22
 
@@ -63,10 +64,13 @@ def file_of(machine: Machine, fleet_file: Path) -> Path:
 
 
 def lookup_name(machine: Machine) -> str:
-    """What ssh looks a machine up by: its address, with the port in brackets unless it is 22."""
-    if machine.ssh.port == SSH_PORT:
-        return machine.ssh_address
-    return f"[{machine.ssh_address}]:{machine.ssh.port}"
+    """What ssh looks a machine up by: its address, with the port in brackets unless it is 22.
+
+    Raises:
+        HostKeyError: its `ssh.config` cannot be read.
+    """
+    address, port = endpoint(machine)
+    return address if port == SSH_PORT else f"[{address}]:{port}"
 
 
 def pinned(machine: Machine, file: Path) -> tuple[HostKey, ...]:
@@ -184,7 +188,9 @@ def _shown(machine: Machine, first: Sequence[str]) -> tuple[HostKey | None, str]
             *([f"HostKeyAlgorithms=^{_algorithms(first)}"] if first else []),
         ]
         command = ["ssh", *(part for option in options for part in ("-o", option))]
-        command += ["-p", str(machine.ssh.port), "-l", machine.ssh.user, machine.ssh_address, "true"]
+        config = configuration(machine)
+        command += ["-F", str(config)] if config else ["-p", str(machine.ssh.port)]
+        command += ["-l", machine.ssh.user, machine.ssh_address, "true"]
         try:
             ended = subprocess.run(
                 command,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 
+_WEAK = {
+    "kexalgorithms": re.compile(r"nistp|^diffie-hellman"),
+    "ciphers": re.compile(r"cbc|3des|arcfour"),
+    "macs": re.compile(r"sha1|md5|umac-64"),
+}
+"""Algorithms that the role `base` takes away, or that OpenSSH offers no more unless it is told to."""
 _INCLUDE = "^Include  */etc/ssh/sshd_config.d/"
 
 
@@ -33,10 +40,12 @@ def weaknesses(said: str) -> list[str]:
     keyed = {
         "passwordauthentication": ("no",),
         "kbdinteractiveauthentication": ("no",),
+        "permitemptypasswords": ("no",),
         "permitrootlogin": ("no", "without-password", "prohibit-password"),
     }
     found = [
         f"{key} {settings.get(key, '?')}" for key, good in keyed.items() if settings.get(key) not in good
     ]
-    exchanges = settings.get("kexalgorithms", "").split(",")
-    return found + [kex for kex in exchanges if "nistp" in kex or kex.startswith("diffie-hellman")]
+    for kind, weak in _WEAK.items():
+        found += [name for name in settings.get(kind, "").split(",") if weak.search(name)]
+    return found

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from mailwright import repositories
 from mailwright.converge import operations as op
 from mailwright.model.base import Duration, Model, seconds
-from mailwright.model.errors import NeedsError
+from mailwright.model.errors import NeedsError, UnknownError
 from mailwright.model.needs import (
     Absent,
     BackupPath,
@@ -209,9 +209,19 @@ def checks(ctx: Context[BackupSettings]) -> Iterable[Check]:
     yield Check(
         "the backup store answers, and takes this machine's key",
         f"{PROGRAM} fence --within 25",
-        lambda r: None if (r.status, r.stderr.strip()) == (0, "") else r.stderr.strip()[:300] or "no answer",
+        _answers,
         f"mailwright verify --limit {ctx.fleet.backup.kept_by}; then mailwright apply to it",
     )
+
+
+def _answers(result: Result) -> str | None:
+    """A store that cannot be reached has refused nobody."""
+    said = result.stderr.strip()[:300]
+    if result.status:
+        return said or "no answer"
+    if said:
+        raise UnknownError(said)
+    return None
 
 
 def _fresh(result: Result, stale_after: int) -> str | None:

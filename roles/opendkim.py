@@ -17,10 +17,12 @@ from pydantic import Field
 from mailwright.converge import operations as op
 from mailwright.model.accounts import OPENDKIM
 from mailwright.model.domains import Domain
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.needs import Absent, Directory, File, Milter, Needs, Package, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
+from roles import signing
 
 HOME = "/etc/opendkim"
 SOCKETS = "/var/spool/postfix/opendkim"
@@ -177,11 +179,14 @@ def apply(ctx: Context[OpendkimSettings]) -> None:
 
 
 def checks(ctx: Context[OpendkimSettings]) -> Iterable[Check]:
-    """Every socket answers, and each private key is the one that the world looks up."""
+    """Every socket answers, each private key is the one that the world looks up, and signs."""
     for milter in ctx.own.milters:
         yield _answers(milter.address.removeprefix("unix:opendkim/"))
     for key in keys(ctx.fleet):
         yield _published(key)
+        sockets = [f"{SOCKETS}/{key.algorithm}-{lane}.sock" for lane in range(ctx.settings.lanes)]
+        remedy = f"systemctl restart 'opendkim-sign@{key.algorithm}-*'; journalctl -t opendkim"
+        yield signing.signs(key.domain.name.bare, key.selector, sockets, remedy)
 
 
 def _answers(socket: str) -> Check:
@@ -205,12 +210,13 @@ def _published(key: Key) -> Check:
     # An Ed25519 key is published bare (RFC 8463 section 4.2): the last 32 octets of its DER form.
     tail = " | tail -c 32" if key.algorithm == "ed25519" else ""
     name = f"{key.selector}._domainkey.{key.domain.name.bare}"
-    command = (
-        f"openssl pkey -in {key.path} -pubout -outform DER{tail} | base64 -w0; echo; dig +short {name} TXT"
-    )
+    ours = f"openssl pkey -in {key.path} -pubout -outform DER{tail} | base64 -w0"
+    command = f"{ours}; echo; dig +time=5 +tries=2 +short {name} TXT"
 
     def judge(result: Result) -> str | None:
         ours, _, published = result.stdout.partition("\n")
+        if "timed out" in published:
+            raise UnknownError("the resolver gave no answer in time")
         text = "".join(re.findall(r'"([^"]*)"', published))
         found = re.search(r"(?:^|;)\s*p=\s*([^;]*)", text)
         if found is None:

@@ -15,6 +15,7 @@ from mailwright.model.needs import Absent, Certificate, Directory, File, Needs, 
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
 from mailwright.sts import served_on
+from roles import handshake
 
 CONFIG = "/etc/nginx/nginx.conf"
 HARDENING = "/etc/systemd/system/nginx.service.d/mailwright.conf"
@@ -94,6 +95,7 @@ def apply(ctx: Context[PoliciesSettings]) -> None:
 
 def checks(ctx: Context[PoliciesSettings]) -> Iterable[Check]:
     """Each policy is served as the DNS announces it, and nothing beside it."""
+    options = ""
     for domain, policy in served_on(ctx.fleet, ctx.machine):
         host = _host(domain).bare
         yield Check(
@@ -108,6 +110,11 @@ def checks(ctx: Context[PoliciesSettings]) -> Iterable[Check]:
             lambda r: None if r.stdout.endswith("404 text/html") else f"it answers {r.stdout[-60:]!r}",
             "mailwright apply",
         )
+
+        # Without a name of ours nginx refuses any handshake; every name has the same settings.
+        options = f"-servername {shlex.quote(host)}"
+    yield handshake.old_refused(443, "127.0.0.1", options)
+    yield handshake.weak_refused(443, "127.0.0.1", options)
 
 
 def _fetch(host: str, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address
@@ -14,7 +15,7 @@ from pydantic import Field
 
 from mailwright.converge import operations as op
 from mailwright.model.accounts import UNBOUND
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.names import DnsName
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Unit
 from mailwright.model.role import Check, Context, Result, Role, Settings
@@ -38,6 +39,9 @@ class UnboundSettings(Settings):
     """Megabytes for messages; twice as many go to record sets."""
     stale_hours: int = Field(default=4, ge=0, le=72)
     """How long expired answers serve while a domain's servers are away."""
+    bogus: DnsName | None = None
+    """A name that is signed wrongly on purpose: the verification asks for it, and it must fail. Default:
+    `dnssec-failed.org`; with `trust_anchors`, none is asked for."""
 
 
 def needs(_: Context[UnboundSettings]) -> Needs:
@@ -140,14 +144,49 @@ def checks(ctx: Context[UnboundSettings]) -> Iterable[Check]:
     for zone in secure if ctx.settings.trust_anchors else (".",):
         yield Check(
             f"answers of {zone} are validated",
-            f"dig +time=3 +tries=2 +adflag @127.0.0.1 {shlex.quote(zone)} SOA",
+            f"dig +time=5 +tries=2 +adflag @127.0.0.1 {shlex.quote(zone)} SOA",
             _validated,
             "journalctl -u unbound says why validation fails; is the clock right?",
         )
+    bogus = ctx.settings.bogus or (None if ctx.settings.trust_anchors else _BOGUS)
+    if bogus:
+        ask = f"dig +time=5 +tries=2 @127.0.0.1 {shlex.quote(bogus)} SOA"
+        yield Check(
+            "a forged answer is refused",
+            # With the CD bit it comes as it is (RFC 4035 3.2.2), which tells a refusal from a dead end.
+            f"{ask} +noadflag; {ask} +cdflag",
+            _refused,
+            "look for val-permissive-mode and for module-config without the validator in /etc/unbound",
+        )
+
+
+_BOGUS = DnsName("dnssec-failed.org.")
+"""Signed wrongly on purpose, since 2012, for everybody to test with."""
+
+
+def _statuses(result: Result) -> list[str]:
+    """What the resolver answered to each question.
+
+    Raises:
+        UnknownError: it took too long.
+    """
+    if "timed out" in result.stdout + result.stderr:
+        raise UnknownError("the resolver gave no answer in time")
+    return re.findall(r"status: ([A-Z]+)", result.stdout)
+
+
+def _refused(result: Result) -> str | None:
+    statuses = _statuses(result)
+    if statuses == ["SERVFAIL", "NOERROR"]:
+        return None
+    if statuses == ["NOERROR", "NOERROR"]:
+        return "the resolver passes it on"
+    said = " and ".join(statuses) or result.stdout.strip()[-200:] or "nothing"
+    raise UnknownError(f"the resolver says {said}: is the name there, and signed wrongly? (`bogus`)")
 
 
 def _validated(result: Result) -> str | None:
-    if "status: NOERROR" not in result.stdout:
+    if "NOERROR" not in _statuses(result):
         status = result.stdout.partition("status: ")[2].partition(",")[0]
         return f"the resolver says {status or 'nothing'}"
     flags = result.stdout.partition(";; flags: ")[2].partition(";")[0].split()

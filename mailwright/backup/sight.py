@@ -12,11 +12,10 @@ from mailwright.backup.programs import Keeper
 from mailwright.backup.snapshots import RETENTIONS, BackupError, Snapshot, Standing, standing
 from mailwright.model.base import seconds
 from mailwright.model.crossbackups import MAKES
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.fleet import Machine
 from mailwright.model.select import select
 from mailwright.model.site import Site
-from mailwright.verify.expectation import UnknownError
 
 T = TypeVar("T")
 _AT_ONCE = 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from mailwright.command.hosts import MachinePlan, MachineResult, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
 from mailwright.command.leaving import Cut, Force, Wait, terms
 from mailwright.command.plan import WithDns, shim_of, show
+from mailwright.command.planfile import refuse_more
 from mailwright.command.rolling import Deploy
 from mailwright.hostkeys import advice
 from mailwright.model.errors import MailwrightError
@@ -34,6 +36,10 @@ def apply(
     *,
     dns: WithDns = True,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    plan_file: Annotated[
+        Path | None,
+        typer.Option("--plan", metavar="FILE", help="Do what this saved plan says, and nothing else."),
+    ] = None,
     rolling: Annotated[
         bool,
         typer.Option("--rolling", help="Machine by machine, while the fleet serves; else all side by side."),
@@ -51,6 +57,11 @@ def apply(
     policy) comes after them.
 
         mailwright apply inventory/prod.yaml --limit sending
+
+    A plan that `mailwright plan --out` saved (--plan) has been read before, and is not asked about. What it
+    does not say, diff for diff, is refused; what has been done since is not done again.
+
+        mailwright apply inventory/prod.yaml --plan plan.json
 
     With --rolling each machine with changes leaves the traffic at every balancer (--wait, --cut and --force
     as for `drain`), is deployed, must pass its suite, and is taken back before the next one leaves. The
@@ -77,8 +88,10 @@ def apply(
         if rolling:
             until_done.close()  # each machine is planned again in its turn
         show(plans, zones)
+        if plan_file:
+            refuse_more(plan_file, plans, zones)
         deploy = Deploy.of(site, inventory, plans, batch, conditions) if rolling else None
-        if not agreed(plans, zones, more=bool(deploy and deploy.turns.turns), yes=yes):
+        if not agreed(plans, zones, more=bool(deploy and deploy.turns.turns), yes=yes or bool(plan_file)):
             return 1 if any(plan.problem for plan in plans) else 0
         until_done.enter_context(alone(fleet_file(inventory)))
         around.before(plans)

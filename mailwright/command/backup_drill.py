@@ -6,13 +6,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from io import StringIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from mailwright.backup.drill import Drill, Suite
 from mailwright.backup.report import Report
@@ -27,8 +25,7 @@ from mailwright.command.guide import Yes
 from mailwright.command.hosts import Run, read_plan
 from mailwright.command.inventory import Inventory, load_roles, open_site, repository
 from mailwright.command.plan import shim_of
-from mailwright.command.turns import brief
-from mailwright.command.verify import run_suites
+from mailwright.command.suites import verified
 from mailwright.elsewhere import derived
 from mailwright.lab.lab import Lab
 from mailwright.model.backups import HostStore
@@ -37,7 +34,7 @@ from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.load import fleet_file, load_site
 from mailwright.model.site import MachinePlan, Site
-from mailwright.verify.reporter import Reporter
+from mailwright.verify.report import brief, counts
 from mailwright.verify.ssh import runner
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -162,15 +159,14 @@ def _deploy(tree: Path, inventory: Path, name: str) -> str:
 
 
 def _suite(inventory: Path, name: str) -> Suite:
-    reporter = Reporter(Console(file=StringIO()))
     try:
-        run_suites(inventory, [name], reporter)
+        report = verified(inventory, [name]).report
     except MailwrightError as error:
         return Suite(0, (str(error),))
-    tally = reporter.machines.get(name)
-    if tally is None:
+    if not report.machines:
         return Suite(0, ("its suite did not run",))
-    return Suite(tally.counts["ok"], tuple(map(brief, tally.reports)))
+    wrong = (brief(check) for check in report.checks if check.outcome in ("fail", "unknown"))
+    return Suite(counts(report.checks).get("pass", 0), tuple(wrong))
 
 
 @contextmanager

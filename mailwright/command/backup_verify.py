@@ -15,8 +15,8 @@ from mailwright.backup.sight import Answer, asked, backed_up, sight
 from mailwright.backup.snapshots import RETENTIONS, BackupError, Standing, span, stamp
 from mailwright.command.console import AsJson, Limit, columns, note, problem, say
 from mailwright.command.inventory import Inventory, open_site
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Machine
-from mailwright.verify.expectation import UnknownError
 
 _AT_ONCE = 16
 _UNKNOWN = 3

@@ -13,14 +13,13 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mailwright.certificate import ANNOUNCED, NEXT_KEY, OLD_KEY, names_of, secret_name, uncovered
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.fleet import Machine
 from mailwright.model.keyring import stamp
 from mailwright.model.needs import Certificate, Pair
 from mailwright.model.role import Result
 from mailwright.model.site import Site
 from mailwright.verify import batch
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.ssh import runner
 
 _AT_ONCE = 16

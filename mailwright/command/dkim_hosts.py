@@ -9,10 +9,11 @@ from pathlib import Path
 
 from mailwright.command.hosts import converge
 from mailwright.dkim.effects import SIGNS
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Machine
 from mailwright.model.site import Site
 from mailwright.verify.derive import expectations
-from mailwright.verify.expectation import Evidence, UnknownError
+from mailwright.verify.expectation import Evidence
 from mailwright.verify.gather import Gathering, evidence
 from mailwright.verify.ssh import runner
 from mailwright.zones import SENDS

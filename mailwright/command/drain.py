@@ -9,12 +9,11 @@ import typer
 from mailwright.command.console import commands, note, problem, say
 from mailwright.command.inventory import Inventory, open_site
 from mailwright.command.leaving import Cut, Force, Leaver, Wait, require_balanced, terms, traffic_of
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.fleet import Machine
 from mailwright.model.site import Site
 from mailwright.queue import Mta, QueueError, peers
 from mailwright.rolling.terms import BY_HAND, ROLLING
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.ssh import runner
 
 app = commands()

@@ -18,6 +18,7 @@ COMMANDS = {
     "plan": "mailwright.command.plan",
     "apply": "mailwright.command.apply",
     "verify": "mailwright.command.verify",
+    "drift": "mailwright.command.drift",
     "upgrade": "mailwright.command.upgrade",
     "drain": "mailwright.command.drain",
     "undrain": "mailwright.command.undrain",
@@ -31,6 +32,7 @@ COMMANDS = {
     "secrets": "mailwright.command.secrets",
     "hostkeys": "mailwright.command.hostkeys",
     "schema": "mailwright.command.schema",
+    "ci": "mailwright.command.ci",
     "lab": "mailwright.command.lab",
 }
 """Each module has a `typer.Typer` named `app`. It is imported when the subcommand is called, because

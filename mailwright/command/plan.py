@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from mailwright.command.console import AsJson, Limit, commands, note, problem, say
-from mailwright.command.dnsjson import plans_data
 from mailwright.command.dnsview import show_plans
 from mailwright.command.hosts import MachinePlan, Run, read_plan
 from mailwright.command.inventory import Inventory, open_site, repository
+from mailwright.command.planfile import as_data, save
 from mailwright.dkim.outlook import pending
 from mailwright.dkim.world import longest_queue
 from mailwright.hostkeys import advice
@@ -35,10 +35,14 @@ def plan(
     limit: Limit = None,
     dns: WithDns = True,
     as_json: AsJson = False,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Save the plan, to apply nothing else.")
+    ] = None,
 ) -> int:
     """Show what would change, with diffs, and change nothing.
 
         mailwright plan inventory/prod.yaml --limit out1
+        mailwright plan inventory/prod.yaml --out plan.json
 
     Exit status: 0 nothing to do, 1 a machine or a zone cannot be planned, 2 there are changes.
     """
@@ -52,8 +56,10 @@ def plan(
     with Run(repository(inventory), shim_of(inventory), names, dry=True) as run:
         machines = read_plan(run.events(), names)
     keys = list(pending(site.fleet, site.keyring, longest_queue(site)))
+    if out:
+        save(out, as_data(machines, zones))
     if as_json:
-        say(json.dumps(_as_data(machines, zones) | {"dkim": keys}, indent=2))
+        say(json.dumps(as_data(machines, zones) | {"dkim": keys}, indent=2))
     else:
         show(machines, zones)
         for line in keys:
@@ -99,19 +105,3 @@ def show(machines: Sequence[MachinePlan], zones: Plans | None) -> None:
 def _style(line: str) -> str | None:
     """Lines of a diff are indented below the line that says what changes."""
     return {"  +": "green", "  -": "red", "  @": "cyan"}.get(line[:3])
-
-
-def _as_data(machines: Sequence[MachinePlan], zones: Plans | None) -> dict[str, Any]:
-    hosts = [
-        {
-            "machine": machine.name,
-            "problem": machine.problem or None,
-            "changes": [{"operation": name, "details": details} for name, details in machine.changes],
-            "unchanged": machine.unchanged,
-        }
-        for machine in machines
-    ]
-    if zones is None:
-        return {"machines": hosts, "zones": None, "unread": [], "refusals": []}
-    dns = plans_data(zones)
-    return {"machines": hosts} | {key: dns[key] for key in ("zones", "unread", "refusals")}

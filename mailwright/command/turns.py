@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import StringIO
 from pathlib import Path
 from typing import Self
-
-from rich.console import Console
 
 from mailwright.command.console import note, problem, say
 from mailwright.command.hosts import MachinePlan
 from mailwright.command.leaving import traffic_of
-from mailwright.command.verify import run_suites
+from mailwright.command.suites import verified
 from mailwright.model.errors import ConvergeError, MailwrightError
 from mailwright.model.site import Site
 from mailwright.rolling.order import Batch, batches
 from mailwright.rolling.roll import Change, Report, Rolling
 from mailwright.rolling.terms import ROLLING, Terms
 from mailwright.rolling.traffic import Traffic
-from mailwright.verify.reporter import Reporter, Tally
+from mailwright.verify.report import WORDS, CheckReport, brief, counts, worst
 
 _NAMED = 3
 """So many checks that fail are named in one line."""
@@ -103,18 +100,19 @@ class Turns:
 
     def prove(self, names: Sequence[str]) -> Mapping[str, str]:
         """Run the suites of machines; what is wrong with each in one line, empty when nothing is."""
-        reporter = Reporter(Console(file=StringIO()))
         try:
-            run_suites(self.inventory, names, reporter)
+            report = verified(self.inventory, names).report
         except MailwrightError as error:
             return dict.fromkeys(names, str(error))
+        own = {machine.name: machine.checks for machine in report.machines}
         # What is said of no single machine is said of each of them.
-        common = [tally for about, tally in reporter.machines.items() if about not in names]
-        shared = next(filter(None, map(_fault, common)), "")
-        found = {name: _fault(reporter.machines.get(name)) or shared for name in names}
+        shared = _fault(report.together)
+        found = {
+            name: (_fault(own[name]) or shared) if name in own else "its suite did not run" for name in names
+        }
         for name in names:
             if not found[name]:
-                note(f"{name}: {reporter.machines[name].counts['ok']} checks passed")
+                note(f"{name}: {counts(own[name]).get('pass', 0)} checks passed")
         return found
 
 
@@ -149,19 +147,10 @@ def require_as_shown(shown: Mapping[str, MachinePlan], plans: Sequence[MachinePl
             raise ConvergeError(f"other changes are due than were shown ({', '.join(other)}); run this again")
 
 
-def _fault(tally: Tally | None) -> str:
+def _fault(checks: Sequence[CheckReport]) -> str:
     """What is wrong with a machine by its suite, in one line; empty when all of it passed."""
-    if tally is None:
-        return "its suite did not run"
-    if tally.verdict == "ok":
+    wrong = [brief(check) for check in checks if check.outcome in ("fail", "unknown")]
+    if not wrong:
         return ""
-    heads = [brief(report) for report in tally.reports]
-    more = f", and {len(heads) - _NAMED} more" if len(heads) > _NAMED else ""
-    return f"the suite is {tally.verdict}: {'; '.join(heads[:_NAMED])}{more}"
-
-
-def brief(report: str) -> str:
-    """Which check it was and what it found, of a report in several lines."""
-    head, *lines = report.splitlines()
-    found = next((line.partition("found:")[2].strip() for line in lines if "found:" in line), "")
-    return f"{head}: {found}" if found else head
+    more = f", and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+    return f"the suite is {WORDS[worst(checks)]}: {'; '.join(wrong[:_NAMED])}{more}"

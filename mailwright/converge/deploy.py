@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from pyinfra.context import ctx_host
 
-from mailwright.converge import machine, session
+from mailwright.converge import machine, recording, session
 from mailwright.converge.inventory import FLEET_FILE, MACHINE, ROLES, InventoryError, site_of
-from mailwright.converge.remote import Redactor
 from mailwright.converge.session import Session
 from mailwright.model.errors import MailwrightError
 from mailwright.model.role import Role
+from mailwright.redact import Redactor
 
 
 def deploy(roles: Sequence[Role]) -> None:
@@ -41,6 +41,7 @@ def deploy(roles: Sequence[Role]) -> None:
     for role in own.host.loop(roles):
         if role.name in own.plan.contexts and (only is None or role.name in only):
             role.finish(own.plan.contexts[role.name])
+    recording.record(name=recording.NAME)
 
 
 def _beneath() -> None:
@@ -64,5 +65,6 @@ def _begin(roles: Sequence[Role]) -> Session:
     for role in plan.roles:
         role.apply(plan.contexts[role.name])
         role.finish(plan.contexts[role.name])
+    own.tests.append(recording.test(own))
     own.rehearsing = False
     return own

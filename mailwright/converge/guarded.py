@@ -17,13 +17,14 @@ from pyinfra.api.output import format_text
 from mailwright.converge import files as _files
 from mailwright.converge import guard as _guard
 from mailwright.converge.guard import Guard
-from mailwright.converge.remote import Redactor, Script, run
+from mailwright.converge.remote import Script, run
 from mailwright.converge.session import Session, current
 from mailwright.converge.shell import script
 from mailwright.converge.task import Commands, Task, converge
 from mailwright.model.needs import Needs
 from mailwright.model.role import Context
 from mailwright.observe import Observation
+from mailwright.redact import Redactor
 
 if TYPE_CHECKING:
     from pyinfra.api.arguments import ConnectorArguments

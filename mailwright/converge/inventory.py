@@ -16,6 +16,7 @@ from mailwright.model.fleet import Machine
 from mailwright.model.load import load_site
 from mailwright.model.role import Role
 from mailwright.model.site import Site
+from mailwright.sshconfig import configuration
 
 FLEET_FILE = "mailwright_fleet"
 """Host data: the path of the fleet file that the machine is from."""
@@ -85,16 +86,23 @@ def _groups(site: Site, file: str) -> dict[str, Group]:
 
 
 def host_data(machine: Machine, file: str) -> dict[str, Any]:
-    """What pyinfra must know to reach a machine, and to find its way back to the fleet."""
+    """What pyinfra must know to reach a machine, and to find its way back to the fleet.
+
+    Raises:
+        HostKeyError: its `ssh.config` is not there; pyinfra would go on without.
+    """
     ssh = machine.ssh
     data: dict[str, Any] = {
         FLEET_FILE: file,
         MACHINE: machine.name,
         "ssh_hostname": machine.ssh_address,
-        "ssh_port": ssh.port,
         "ssh_user": ssh.user,
         "ssh_paramiko_connect_kwargs": {"transport_factory": without_delay},
     }
+    if config := configuration(machine):
+        data["ssh_config_file"] = str(config)
+    else:
+        data["ssh_port"] = ssh.port
     if ssh.user != "root":
         data["_sudo"] = True
     if ssh.key is not None:

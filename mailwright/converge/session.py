@@ -12,10 +12,12 @@ from weakref import WeakKeyDictionary
 from paramiko import SSHException
 from pyinfra.context import ctx_host
 
-from mailwright.converge.remote import Redactor, arguments_of, run
+from mailwright.converge.remote import arguments_of, run
+from mailwright.drift.record import beginning
 from mailwright.model.errors import ConvergeError
 from mailwright.model.site import MachinePlan
 from mailwright.observe import Observation, ObservationError, parse, script
+from mailwright.redact import Redactor
 
 if TYPE_CHECKING:
     from pyinfra.api.host import Host
@@ -40,6 +42,7 @@ class Session:
         """Paths that a guarded operation writes, and `files` therefore does not."""
         self.packages_pending = False
         self.refused = False
+        self._begun = False
         self._shown: set[str] = set()
         self._seen: Observation | None = None
         self._seen_executing = False
@@ -63,6 +66,13 @@ class Session:
     def forget(self) -> None:
         """Something is about to change the host: the next look asks it again."""
         self._seen = None
+
+    def first_words(self) -> str:
+        """What the first command of a run that changes the host begins with: a note of how it was."""
+        if self._begun:
+            return ""
+        self._begun = self.executing
+        return beginning()
 
     def first_time(self, what: str) -> bool:
         """Whether `what` has not been shown to the operator in this run."""

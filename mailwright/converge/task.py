@@ -9,10 +9,11 @@ from pyinfra.api.command import PyinfraCommand
 
 from mailwright.converge import diff, session
 from mailwright.converge.files import Changes
-from mailwright.converge.remote import Redactor, Refusal, Script, say_no
+from mailwright.converge.remote import Refusal, Script, say_no
 from mailwright.converge.session import Session
 from mailwright.converge.shell import script
 from mailwright.observe import Observation, ObservationError
+from mailwright.redact import Redactor
 
 Commands = Generator[PyinfraCommand, None, None]
 
@@ -54,4 +55,4 @@ def converge(
     diff.show(own, title, task.lines, task.files)
     if own.executing:
         own.forget()
-    yield make(title, script(task.text), own.redact)
+    yield make(title, script(own.first_words(), task.text), own.redact)

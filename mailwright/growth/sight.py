@@ -13,11 +13,10 @@ from maildns.judging.check import State, Verdict
 from maildns.policy.hosts import reverse_name
 from maildns.records import RrKey
 from mailwright.dnscheck import check_site
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.pools import MAIL
 from mailwright.model.site import Site
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.gather import Run
 
 WRAPPED = 465

@@ -14,6 +14,7 @@ from mailwright.model.document import Where, show
 from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.mistakes import Found, suggestion
 from mailwright.model.pools import MAIL
+from mailwright.model.vagrant import vagrant
 
 AUDIENCES = ("public", "fleet", "admin", "local")
 """Firewall audiences that mean something by themselves; `networks` may name more, and says who `admin` is."""
@@ -52,6 +53,7 @@ def cross_check(fleet: Fleet, role_names: Iterable[str] = ()) -> list[Found]:
         pools,
         backups,
         _lab,
+        vagrant,
     )
     found = [mistake for check in checks for mistake in check(fleet)]
     return found + list(_groups(fleet, frozenset(role_names)))

@@ -32,6 +32,10 @@ class ConvergeError(MailwrightError):
     """A machine could not be brought to its desired state, or refused to be."""
 
 
+class UnknownError(MailwrightError):
+    """Nobody can say whether a machine is as it should be: it did not answer, or not with enough."""
+
+
 class HostKeyError(MailwrightError):
     """A machine shows an SSH host key that is not pinned, or another than the pinned one."""
 

@@ -15,6 +15,8 @@ from mailwright.model.domains import Domain
 from mailwright.model.names import DnsName
 from mailwright.model.pools import Pool
 from mailwright.model.providers import DnsProvider
+from mailwright.model.vagrant import Megabytes, Vagrant
+from mailwright.model.verification import Verify
 
 
 class Owner(Model):
@@ -99,13 +101,17 @@ class Ssh(Model):
     port: int = Field(default=22, ge=1, le=65535)
     """Where sshd listens."""
     address: Annotated[str, AfterValidator(names.ssh_address)] | None = None
-    """Default: the machine's first address."""
+    """Default: the machine's first address, or with `config` its name."""
     key: str | None = None
     """Private key file on the operator's side; default: agent and `~/.ssh`.
     Relative to the fleet file, `~` allowed."""
     known_hosts: str | None = None
     """Where its host key is pinned (`mailwright hostkeys`). Default: `NAME.known_hosts` beside `NAME.yaml`;
     while there is none, `~/.ssh/known_hosts`. Relative to the fleet file, `~` allowed."""
+    config: str | None = None
+    """An OpenSSH configuration (ssh_config(5)) in the place of `~/.ssh/config`, which knows the machine by
+    its name: the address, port and keys that it has for that are used, and `port` is only where sshd listens
+    on the machine itself. `vagrant ssh-config` prints one. Relative to the fleet file, `~` allowed."""
 
 
 class Machine(Model):
@@ -122,6 +128,8 @@ class Machine(Model):
     ipv6: IPv6 | None = None
     """The same over IPv6. Leave it out unless its PTR record can be set: providers refuse mail without."""
     ssh: Ssh = Ssh()
+    memory: Megabytes | None = None
+    """Mebibytes of a virtual machine that `vagrant/Vagrantfile` makes. Default: `vagrant.memory`."""
     closed: bool = False
     """Reached by nobody but the operator, and sends no mail: a machine that is being put together."""
     labels: tuple[Slug, ...] = ()
@@ -136,8 +144,8 @@ class Machine(Model):
 
     @property
     def ssh_address(self) -> str:
-        """Where the operator's SSH connects to."""
-        return self.ssh.address or str(self.addresses[0])
+        """Where the operator's SSH connects to: a name or address, or what `ssh.config` knows it by."""
+        return self.ssh.address or (self.name if self.ssh.config else str(self.addresses[0]))
 
 
 class Defaults(Model):
@@ -205,8 +213,12 @@ class Fleet(Model):
     """The hosts."""
     pools: tuple[Pool, ...] = ()
     """Machines that serve one name together, behind balancers or by the DNS alone."""
+    verify: Verify = Verify()
+    """What the verification may ask from outside."""
     lab: Lab | None = None
     """Present in a lab's fleet file only."""
+    vagrant: Vagrant | None = None
+    """Present in a fleet file of virtual machines only."""
 
     def machine(self, name: str) -> Machine:
         """The machine of that name.

@@ -191,6 +191,8 @@ def _section(value: object) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+FILES_OF_SSH = ("key", "known_hosts", "config")
+"""What `ssh` says by files on the operator's side."""
 FILES_OF_ROLES = (("unbound", "trust_anchors"),)
 """Settings of roles that name a file on the operator's side."""
 
@@ -222,7 +224,7 @@ def _machine(machine: Machine, defaults: Defaults, file: Path) -> Machine:
     said = machine.model_fields_set
     ssh = defaults.ssh or Ssh()
     ssh = ssh.model_copy(update={key: getattr(machine.ssh, key) for key in machine.ssh.model_fields_set})
-    files = {key: beside_file(getattr(ssh, key), beside) for key in ("key", "known_hosts")}
+    files = {key: beside_file(getattr(ssh, key), beside) for key in FILES_OF_SSH}
     if files["known_hosts"] is None and own_known_hosts(file).exists():
         files["known_hosts"] = str(own_known_hosts(file))
     roles = {name: {**defaults.roles.get(name, {}), **own} for name, own in machine.roles.items()}

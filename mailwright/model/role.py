@@ -12,6 +12,7 @@ from mailwright.model.fleet import Fleet, Machine
 from mailwright.model.keyring import Keyring
 from mailwright.model.needs import Needs
 from mailwright.model.secrets import Secrets
+from mailwright.model.visit import OutsideCheck
 
 
 class Settings(BaseModel):
@@ -102,6 +103,10 @@ def _no_checks(_: Context[Any]) -> Iterable[Check]:
     return ()
 
 
+def _no_outside(_: Context[Any]) -> Iterable[OutsideCheck]:
+    return ()
+
+
 def _no_agreements(_: Fleet) -> Iterable[Agreement]:
     return ()
 
@@ -125,6 +130,10 @@ class Role:
     secrets: Callable[[Context[Any]], Mapping[str, Wanted]] = _no_secrets
     """Secrets that `files` reads because of what others need; by `ctx.merged`."""
     checks: Callable[[Context[Any]], Iterable[Check]] = _no_checks
+    outside: Callable[[Context[Any]], Iterable[OutsideCheck]] = _no_outside
+    """The same of its ports, as the controller sees them from where it stands."""
+    probes: Callable[[Context[Any]], Iterable[Check]] = _no_checks
+    """Checks that do something that the world sees; run when the operator asks for it only."""
     agreements: Callable[[Fleet], Iterable[Agreement]] = _no_agreements
     """What machines with the role must be together, and what none of them can know alone."""
     finish: Callable[[Context[Any]], None] = _nothing

@@ -102,7 +102,7 @@ class Vault:
             ) from None
         except OSError as error:
             raise SecretError(f"{name}: cannot be read: {error.strerror}") from None
-        return self._opened(sealed, name)
+        return self.opened(sealed, name)
 
     @contextmanager
     def changing(self, *, anew: bool = False) -> Iterator[Content]:
@@ -121,7 +121,12 @@ class Vault:
             if anew or before is None or content != before:
                 self._write(content)
 
-    def _opened(self, sealed: bytes, name: str) -> Content:
+    def opened(self, sealed: bytes, name: str) -> Content:
+        """The content of such a file that lies elsewhere, called `name` in messages.
+
+        Raises:
+            SecretError: as `read`.
+        """
         found = identities(self.identity, self.environ)
         if not found:
             raise SecretError(

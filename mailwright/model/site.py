@@ -14,6 +14,7 @@ from mailwright.model.keyring import Keyring, folded
 from mailwright.model.needs import Needs, merge
 from mailwright.model.role import Agreement, Check, Context, Role, Settings, Wanted
 from mailwright.model.secrets import Secrets
+from mailwright.model.visit import OutsideCheck
 
 _SECOND_PASS = ("files", "directories", "absent")
 
@@ -32,6 +33,14 @@ class MachinePlan:
     def checks(self) -> tuple[tuple[str, Check], ...]:
         """All behaviour checks as (role name, check)."""
         return tuple((r.name, c) for r in self.roles for c in r.checks(self.contexts[r.name]))
+
+    def outside(self) -> tuple[tuple[str, OutsideCheck], ...]:
+        """What its ports must show to the controller, as (role name, check)."""
+        return tuple((r.name, c) for r in self.roles for c in r.outside(self.contexts[r.name]))
+
+    def probes(self) -> tuple[tuple[str, Check], ...]:
+        """All checks that do something, as (role name, check)."""
+        return tuple((r.name, c) for r in self.roles for c in r.probes(self.contexts[r.name]))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
-from mailwright.model.errors import HostKeyError, MailwrightError
-from mailwright.verify.expectation import UnknownError
+from mailwright.model.errors import HostKeyError, MailwrightError, UnknownError
 from mailwright.verify.gather import Run
 
 NOTE = "/var/lib/mailwright/rebuild"

@@ -9,11 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from mailwright.model.errors import DrainError
+from mailwright.model.errors import DrainError, UnknownError
 from mailwright.model.fleet import Fleet
 from mailwright.model.pools import Pool
 from mailwright.model.role import Result
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.gather import Run
 
 PROGRAM = "/usr/local/sbin/mailwright-balance"

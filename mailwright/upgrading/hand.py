@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mailwright.converge.shell import script
-from mailwright.model.errors import ConvergeError
+from mailwright.drift.record import again, beginning
+from mailwright.model.errors import ConvergeError, UnknownError
 from mailwright.model.needs import Needs
 from mailwright.model.role import Result
 from mailwright.rolling.terms import Say
@@ -16,7 +17,6 @@ from mailwright.upgrading import release as ahead
 from mailwright.upgrading import work
 from mailwright.upgrading.pending import Pending, questions, read
 from mailwright.verify import batch
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.gather import Run, packed
 
 _LOCKS = 1800.0
@@ -70,7 +70,7 @@ class Hand:
             ConvergeError: apt or dpkg failed, or the machine does not answer.
         """
         self.await_locks()
-        self.do(work.upgrading(pending, removable, security=security))
+        self.do("\n".join([beginning(), work.upgrading(pending, removable, security=security), again()]))
 
     def change_release(self, release: int, needs: Needs) -> None:
         """Go to another release of Debian.
@@ -79,7 +79,7 @@ class Hand:
             ConvergeError: apt or dpkg failed, or the machine does not answer. It is gone on with by the next.
         """
         self.await_locks()
-        self.do(ahead.changing(release, needs))
+        self.do("\n".join([beginning(), ahead.changing(release, needs), again()]))
 
     def have_changed(self) -> None:
         """Note that the machine is through with a change of release.

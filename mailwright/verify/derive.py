@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from ipaddress import ip_address
 from typing import Any
 
-from mailwright.model.needs import BackupPath, Certificate, Pair, Port, Scrape, User
+from mailwright.model.needs import BackupPath, Certificate, Pair, Port, Scrape, Unit, User
 from mailwright.model.role import Check
 from mailwright.model.site import MachinePlan
 from mailwright.observe import Observation
-from mailwright.verify import judge, sockets
-from mailwright.verify.batch import TIMED_OUT
+from mailwright.verify import judge, outside, questions, sockets
 from mailwright.verify.expectation import Evidence, Expectation, Fault, Judge
 
 _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None]], ...] = (
@@ -29,15 +28,25 @@ _OF_OBSERVATION: tuple[tuple[str, str, Callable[[Any, Observation], Fault | None
 )
 
 
-def expectations(plan: MachinePlan, inventory: str = "INVENTORY") -> tuple[Expectation, ...]:
+def expectations(
+    plan: MachinePlan, inventory: str = "INVENTORY", *, active: bool = False
+) -> tuple[Expectation, ...]:
     """Everything that must hold on a machine, in the order of its roles; each need once.
 
-    `inventory` is what remedies name, so that they can be pasted. DNS records are left out: `mailwright
-    dns check` asks the world's servers about them.
+    `active`: what does something that the world sees is asked for, too. `inventory` is what remedies name, so
+    that they can be pasted. DNS records are left out: `mailwright dns check` asks the world's servers about
+    them.
     """
     unique: dict[str, Expectation] = {}
     apply = f"mailwright apply {inventory} --limit {plan.machine.name}"
-    for expectation in (*_of_machine(plan, apply), *_of_needs(plan, apply), *_of_checks(plan)):
+    for expectation in (
+        *_of_machine(plan, apply),
+        *_of_needs(plan, apply),
+        *_of_checks(plan, plan.checks()),
+        *_of_checks(plan, plan.probes() if active else ()),
+        *outside.of_ports(plan),
+        *outside.of_roles(plan),
+    ):
         unique.setdefault(expectation.name, expectation)
     return tuple(unique.values())
 
@@ -59,6 +68,21 @@ def _of_machine(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
         partial(_listeners, plan.merged.ports),
         "stop and disable what listens there, or declare the port in the role that needs it",
     )
+    remedy = f"journalctl -u UNIT on {name} says why it ends"
+    yield _asked(name, "", "restarts", questions.restarts(), remedy)
+    if plan.merged.sysctls:
+        question = questions.sysctls_on_disk(plan.merged.sysctls)
+        remedy = f"remove the line from that file on {name}, or {apply}"
+        yield _asked(name, "", "sysctls-on-disk", question, remedy)
+
+
+def _asked(machine: str, role: str, name: str, question: questions.Question, remedy: str) -> Expectation:
+    """An expectation with a question of its own."""
+
+    def judged(evidence: Evidence) -> Fault | None:
+        return question.judge(evidence.result(name))
+
+    return Expectation(machine, role, name, judged, remedy, question.command)
 
 
 def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
@@ -78,15 +102,14 @@ def _of_needs(plan: MachinePlan, apply: str) -> Iterator[Expectation]:
                     _port(plan, port),
                     remedy,
                 )
-        for scrape in needs.scrapes:
-            remedy = f"the exporter {scrape.name} is not running or listens elsewhere"
-            yield make(f"scrape-{scrape.name}", partial(_scrape, scrape), remedy)
+        yield from (_timer(plan, role, u) for u in needs.units if _ticks(u))
+        yield from (_scrape(plan, role, scrape) for scrape in needs.scrapes)
         yield from (_backup(plan, apply, role, path) for path in needs.backups)
         yield from (_certificate(plan, apply, role, c, pair) for c in needs.certificates for pair in c.pairs)
 
 
-def _of_checks(plan: MachinePlan) -> Iterator[Expectation]:
-    for role, check in plan.checks():
+def _of_checks(plan: MachinePlan, checks: Iterable[tuple[str, Check]]) -> Iterator[Expectation]:
+    for role, check in checks:
         name = f"check-{role}-{check.name}"
         judged = partial(_check, check, name)
         yield Expectation(plan.machine.name, role, name, judged, check.remedy, check.command)
@@ -111,9 +134,28 @@ def _port(plan: MachinePlan, port: Port) -> Judge:
     return judged
 
 
-def _scrape(scrape: Scrape, evidence: Evidence) -> Fault | None:
-    served = any((x.proto, x.port) == ("tcp", scrape.port) for x in evidence.after)
-    return None if served else Fault(f"{scrape.name} on port {scrape.port}/tcp", "nothing listens")
+def _ticks(unit: Unit) -> bool:
+    return unit.name.endswith(".timer") and unit.running and not unit.masked
+
+
+def _timer(plan: MachinePlan, role: str, unit: Unit) -> Expectation:
+    remedy = f"systemctl status {unit.name} on {plan.machine.name}, and journalctl -u of what it starts"
+    return _asked(plan.machine.name, role, f"timer-{unit.name}", questions.timer(unit), remedy)
+
+
+def _scrape(plan: MachinePlan, role: str, scrape: Scrape) -> Expectation:
+    local = any((p.number, p.audience) == (scrape.port, "local") for p in plan.merged.ports)
+    address = ip_address("127.0.0.1") if local else plan.machine.addresses[0]
+    remedy = f"the exporter {scrape.name} is not running, listens elsewhere or is ill"
+    name = f"scrape-{scrape.name}"
+    asked = _asked(plan.machine.name, role, name, questions.scrape(scrape, address), remedy)
+
+    def judged(evidence: Evidence) -> Fault | None:
+        served = any((x.proto, x.port) == ("tcp", scrape.port) for x in evidence.after)
+        nobody = Fault(f"{scrape.name} on port {scrape.port}/tcp", "nothing listens")
+        return asked.judge(evidence) if served else nobody
+
+    return replace(asked, judge=judged)
 
 
 def _backup(plan: MachinePlan, apply: str, role: str, path: BackupPath) -> Expectation:
@@ -152,8 +194,5 @@ def _certificate(
 
 
 def _check(check: Check, name: str, evidence: Evidence) -> Fault | None:
-    result = evidence.result(name)
-    if result.status == TIMED_OUT:
-        return Fault(check.name, "no answer in time")
-    found = check.judge(result)
+    found = check.judge(evidence.result(name))
     return Fault(check.name, found) if found is not None else None

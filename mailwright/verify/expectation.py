@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import UnknownError
 from mailwright.model.role import Result
+from mailwright.model.visit import Reception, Visit
 from mailwright.observe import Observation
+from mailwright.verify.batch import KILLED, LIMIT, TIMED_OUT
+from mailwright.verify.report import CheckReport, Outcome, text
 from mailwright.verify.sockets import Listener
-
-
-class UnknownError(MailwrightError):
-    """Nobody can say whether the machine is as it should be: it did not answer, or not with enough."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,23 @@ class Evidence:
     after: frozenset[Listener] = frozenset()
     results: Mapping[str, Result] = field(default_factory=dict)
     """What the expectations' own commands gave, by name. One that is missing never answered."""
+    receptions: Mapping[Visit, Reception] = field(default_factory=dict)
+    """What the controller met with at the machine's ports."""
 
     def result(self, name: str) -> Result:
         """The result of an expectation's own command.
 
         Raises:
-            UnknownError: there is none.
+            UnknownError: there is none, or the command was ended before it was done.
         """
-        try:
-            return self.results[name]
-        except KeyError:
-            raise UnknownError("its command did not answer") from None
+        result = self.results.get(name)
+        if result is None:
+            raise UnknownError("its command did not answer")
+        if result.status == TIMED_OUT:
+            raise UnknownError(f"its command gave no answer in time; it has {LIMIT} s at most")
+        if result.status == KILLED:
+            raise UnknownError("its command was killed before it had answered")
+        return result
 
 
 Judge = Callable[[Evidence], Fault | None]
@@ -76,6 +81,10 @@ class Expectation:
     command: str | None = None
     remark: Callable[[Observation], str | None] = _nothing
     """What is worth a word though all is well."""
+    declared: str = ""
+    """`FILE:LINE` of the fleet file: what asked for it stands there."""
+    visits: tuple[Visit, ...] = ()
+    """What the controller asks of the machine's ports for it."""
 
     @property
     def machines(self) -> tuple[str, ...]:
@@ -97,7 +106,7 @@ class Expectation:
 
     def report(self, fault: Fault) -> str:
         """What an operator reads about a failure."""
-        return _report(self, fault)
+        return text(reported(self, "fail", fault.expected, fault.found))
 
 
 @dataclass(frozen=True)
@@ -112,6 +121,8 @@ class Joint:
     remedy: str
     command: str
     """Runs on every one of the machines."""
+    declared: str = ""
+    """As for an `Expectation`."""
 
     @property
     def id(self) -> str:
@@ -128,15 +139,22 @@ class Joint:
 
     def report(self, fault: Fault) -> str:
         """What an operator reads about a failure."""
-        return _report(self, fault)
+        return text(reported(self, "fail", fault.expected, fault.found))
 
 
-def _report(about: Expectation | Joint, fault: Fault) -> str:
-    found = "\n            ".join(fault.found.splitlines())
-    who = f"declared by {about.role}" if about.role else "holds of every machine"
-    return (
-        f"{', '.join(about.machines)}: {about.name} ({who})\n"
-        f"  expected: {fault.expected}\n"
-        f"  found:    {found}\n"
-        f"  remedy:   {about.remedy}"
+def reported(
+    about: Expectation | Joint, outcome: Outcome, expected: str = "", found: str = "", note: str = ""
+) -> CheckReport:
+    """What a report says of an expectation that was judged."""
+    return CheckReport(
+        about.id,
+        about.name,
+        about.machines,
+        about.role,
+        outcome,
+        expected,
+        found,
+        about.remedy if outcome in ("fail", "unknown") else "",
+        about.declared,
+        note,
     )

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import gzip
 import shlex
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 from mailwright import observe
+from mailwright.model.errors import UnknownError
 from mailwright.model.needs import Needs
 from mailwright.model.role import Result
 from mailwright.observe import ObservationError
 from mailwright.verify import batch, sockets
-from mailwright.verify.expectation import Evidence, Expectation, Joint, UnknownError
+from mailwright.verify.expectation import Evidence, Expectation, Joint
+from mailwright.verify.visiting import visits
 
 Run = Callable[[str], Result]
 """Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
@@ -24,14 +28,25 @@ _ARGUMENT = 120_000
 
 
 def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
-    """Ask a machine everything in one command.
+    """Ask a machine everything in one command, and call at its ports meanwhile.
 
     Raises:
         UnknownError: it did not answer, or with something that is no answer.
     """
+    wanted = [v for e in expectations if isinstance(e, Expectation) for v in e.visits]
+    pool = ThreadPoolExecutor(1, "outside")
+    try:
+        outside = pool.submit(visits, wanted)
+        inside = _inside(run, needs, expectations)
+        return replace(inside, receptions=outside.result())
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
     asked = [(e.name, e.command) for e in expectations if e.command is not None]
     commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
-    output = run(packed(batch.script(commands)))
+    output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1))))
     frames = batch.parse(output.stdout)
     last = len(commands) - 1
     if not {0, 1, last} <= frames.keys():
@@ -69,8 +84,12 @@ class Gathering:
 
     def __init__(self, jobs: dict[str, Callable[[], Evidence]]) -> None:
         """Begin at once. A job may raise `UnknownError`."""
+        self.ended: dict[str, float] = {}
+        """When a machine's job came to its end, on the monotonic clock."""
         self._pool = ThreadPoolExecutor(min(_MACHINES_AT_ONCE, max(1, len(jobs))), "verify")
-        self._futures: dict[str, Future[Evidence]] = {m: self._pool.submit(j) for m, j in jobs.items()}
+        self._futures: dict[str, Future[Evidence]] = {
+            machine: self._pool.submit(self._timed, machine, job) for machine, job in jobs.items()
+        }
 
     def of(self, machine: str) -> Evidence:
         """Wait for a machine's evidence.
@@ -80,6 +99,17 @@ class Gathering:
         """
         return self._futures[machine].result()
 
+    def finished(self, machines: Collection[str]) -> Iterator[str]:
+        """Each of `machines` as its job ends, well or not."""
+        names = {self._futures[machine]: machine for machine in machines}
+        return (names[future] for future in as_completed(names))
+
     def close(self) -> None:
         """Do not begin what has not begun; what runs ends by its own time limits."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _timed(self, machine: str, job: Callable[[], Evidence]) -> Evidence:
+        try:
+            return job()
+        finally:
+            self.ended[machine] = time.monotonic()

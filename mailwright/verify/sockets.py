@@ -104,18 +104,26 @@ def closed(port: Port, listeners: Iterable[Listener], addresses: Iterable[Addres
 def undeclared(
     ports: Iterable[Port], before: Iterable[Listener], after: Iterable[Listener]
 ) -> list[Listener]:
-    """Sockets that no need declares, or that are open to others although declared `local`, sorted.
+    """Sockets that no need declares, or that are open to others or elsewhere than declared, sorted.
 
+    A `local` port is for loopback, and one that is declared for some addresses is for those (and loopback).
     Looked at twice: a resolver opens a UDP port for each question it asks and closes it with the
     answer, so that a UDP socket counts only if it was there `before` and `after`.
     """
-    audiences: dict[tuple[str, int], set[str]] = {}
+    declared: dict[tuple[str, int], list[Port]] = {}
     for port in ports:
-        audiences.setdefault((port.proto, port.number), set()).add(port.readers)
+        declared.setdefault((port.proto, port.number), []).append(port)
+
+    def fits(x: Listener, port: Port) -> bool:
+        if x.local:
+            return True
+        if port.audience == "local":
+            return False
+        return not port.at or str(x.address) in port.at
 
     def strange(x: Listener) -> bool:
-        wanted = audiences.get((x.proto, x.port), set())
-        return (x.proto, x.port) not in _DHCP_CLIENT and (not wanted or (wanted == {"local"} and not x.local))
+        wanted = declared.get((x.proto, x.port), [])
+        return (x.proto, x.port) not in _DHCP_CLIENT and not any(fits(x, port) for port in wanted)
 
     first = frozenset(before)
     return sorted((x for x in after if strange(x) and (x.proto == "tcp" or x in first)), key=str)

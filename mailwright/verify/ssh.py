@@ -7,10 +7,9 @@ import shlex
 import testinfra
 
 from mailwright import hostkeys
-from mailwright.model.errors import HostKeyError, MailwrightError
+from mailwright.model.errors import HostKeyError, MailwrightError, UnknownError
 from mailwright.model.fleet import Machine
 from mailwright.model.role import Result
-from mailwright.verify.expectation import UnknownError
 from mailwright.verify.gather import Run
 
 _NO_CONNECTION = 10
@@ -18,7 +17,8 @@ _NO_CONNECTION = 10
 
 
 def testinfra_host(machine: Machine) -> testinfra.host.Host:
-    """The machine as testinfra sees it: over OpenSSH, so that `~/.ssh/config` (a jump host, say) holds.
+    """The machine as testinfra sees it: over OpenSSH, so that `~/.ssh/config` (a jump host, say) holds, or
+    the configuration that `ssh.config` names.
 
     Nothing is asked at the terminal, and an unknown or changed host key is refused, as when deploying.
     One connection serves one command: the suite needs no more, and no master process stays behind.
@@ -39,7 +39,8 @@ def testinfra_host(machine: Machine) -> testinfra.host.Host:
         options.append("IdentitiesOnly=yes")
     address = f"[{machine.ssh_address}]" if ":" in machine.ssh_address else machine.ssh_address
     return testinfra.get_host(
-        f"ssh://{ssh.user}@{address}:{ssh.port}",
+        f"ssh://{ssh.user}@{address}" + ("" if ssh.config else f":{ssh.port}"),
+        ssh_config=ssh.config,
         ssh_identity_file=ssh.key,
         ssh_extra_args=" ".join(f"-o {shlex.quote(option)}" for option in options),
         controlpersist=0,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from functools import partial
 
-from mailwright.model.role import Agreement
+from mailwright.model.errors import UnknownError
+from mailwright.model.role import Agreement, Result
 from mailwright.model.site import Site
-from mailwright.verify.batch import TIMED_OUT
-from mailwright.verify.expectation import Evidence, Fault, Joint, UnknownError
+from mailwright.verify.expectation import Evidence, Fault, Joint
 
 
 def joint(site: Site, machines: Collection[str]) -> tuple[Joint, ...]:
@@ -27,9 +27,13 @@ def _expected(role: str, agreement: Agreement) -> Joint:
 
 
 def _judge(agreement: Agreement, name: str, evidence: Mapping[str, Evidence]) -> Fault | None:
-    results = {machine: own.result(name) for machine, own in evidence.items()}
-    late = [machine for machine, result in results.items() if result.status == TIMED_OUT]
-    if late:
-        raise UnknownError(f"{', '.join(late)} gave no answer in time")
+    results = {machine: _result(machine, own, name) for machine, own in evidence.items()}
     found = agreement.judge(results)
     return Fault(agreement.name, found) if found is not None else None
+
+
+def _result(machine: str, own: Evidence, name: str) -> Result:
+    try:
+        return own.result(name)
+    except UnknownError as error:
+        raise UnknownError(f"{machine}: {error}") from None

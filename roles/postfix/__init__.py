@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from mailwright.converge import operations as op
 from mailwright.model import names
 from mailwright.model.accounts import INBOUND, POSTFIX
-from mailwright.model.base import Audience, Duration
+from mailwright.model.base import Audience, Duration, seconds
 from mailwright.model.domains import Domain
 from mailwright.model.errors import NeedsError
 from mailwright.model.needs import (
@@ -27,8 +27,9 @@ from mailwright.model.needs import (
 )
 from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT
 from mailwright.model.role import Check, Context, Role, Settings
+from mailwright.model.visit import OutsideCheck
 from mailwright.render import render
-from roles.postfix import behaviour, behind
+from roles.postfix import behaviour, behind, condition, outside, probe
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
 from roles.postfix.membership import HEALTH_LOG, ROTATION, Membership
 
@@ -74,6 +75,8 @@ class PostfixSettings(Settings):
     """How long that is tried."""
     deliveries: int = Field(default=200, ge=10, le=5000)
     """Deliveries to the world at a time."""
+    log_hours: int = Field(default=24, ge=1, le=720)
+    """How far back the verification looks for errors in the mail log; a restart of Postfix begins anew."""
 
 
 def needs(ctx: Context[PostfixSettings]) -> Needs:
@@ -259,8 +262,35 @@ def checks(ctx: Context[PostfixSettings]) -> Iterable[Check]:
     membership = Membership.of(ctx.fleet, ctx.machine)
     if ctx.machine.closed:
         yield behaviour.stands_still()
+    else:
+        lifetime = max(map(seconds, (ctx.settings.queue_lifetime, ctx.settings.bounce_lifetime)))
+        yield condition.queue_age(lifetime)
+    yield condition.log(_UNITS[ctx.machine.debian], ctx.settings.log_hours)
     yield from behaviour.checks(ctx.machine, inbound=_inbound(ctx), submission=ctx.settings.submission)
     yield from behind.checks(ctx.machine, membership)
 
 
-ROLE = Role("postfix", PostfixSettings, apply, needs=needs, files=files, checks=checks)
+def seen_outside(ctx: Context[PostfixSettings]) -> Iterable[OutsideCheck]:
+    """How those of its ports behave that are for everybody."""
+    if ctx.machine.closed:
+        return
+    submission = ctx.settings.submission and ctx.settings.submission_audience == "public"
+    yield from outside.checks(ctx, inbound=_inbound(ctx), submission=submission)
+
+
+def probes(ctx: Context[PostfixSettings]) -> Iterable[Check]:
+    """The mail of `verify --active`, where the machine sends any."""
+    if ctx.fleet.verify.probe and not ctx.machine.closed:
+        yield probe.probe(ctx.fleet, ctx.machine, ctx.fleet.verify.probe)
+
+
+ROLE = Role(
+    "postfix",
+    PostfixSettings,
+    apply,
+    needs=needs,
+    files=files,
+    checks=checks,
+    outside=seen_outside,
+    probes=probes,
+)

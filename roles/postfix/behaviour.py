@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterable
 
 from mailwright.model.fleet import Machine
-from mailwright.model.pools import PROXY_OFFSET
+from mailwright.model.pools import MAIL, PROXY_OFFSET
 from mailwright.model.role import Check, Result
+from roles import handshake
 
 # Postfix's own check says little: it exits 0 for a parameter that nobody knows, or a table that is not
 # there. So whatever a tool has to complain of counts. smtpd -S reads the configuration as the servers on
@@ -50,7 +51,17 @@ def checks(machine: Machine, *, inbound: bool, submission: bool) -> Iterable[Che
         yield dialogue("587 greets, offers TLS and no login before it", 587, machine, offers=("STARTTLS",))
         yield session("587 takes logins within TLS", 587, machine)
         yield session("465 takes logins within TLS", 465, machine)
-        yield from (_old_tls(port, machine, how) for port, how in ((587, "-starttls smtp"), (465, "")))
+    # Strangers on port 25 may be old; better a weak cipher than none (RFC 7435).
+    for port, options in _starts(inbound=inbound, submission=submission):
+        yield handshake.old_refused(port, _in_url(machine), options)
+        if port != MAIL:
+            yield handshake.weak_refused(port, _in_url(machine), options)
+
+
+def _starts(*, inbound: bool, submission: bool) -> Iterable[tuple[int, str]]:
+    """How openssl begins TLS on each port."""
+    yield from (((MAIL, "-starttls smtp"),) if inbound else ())
+    yield from (((587, "-starttls smtp"), (_IMPLICIT_TLS, "")) if submission else ())
 
 
 def _effective(host: str) -> Check:
@@ -143,19 +154,24 @@ def dialogue(name: str, port: int, machine: Machine, offers: tuple[str, ...], op
 
     def judge(result: Result) -> str | None:
         said = result.stdout.replace("\r", "")
-        features = re.findall(r"^250[- ](\S+)", said, re.MULTILINE)
-        if not re.search(rf"^220[ -]{re.escape(host)} ESMTP", said, re.MULTILINE):
-            return f"its greeting is {said.splitlines()[0] if said else result.stderr.strip()!r}"
-        if missing := [feature for feature in offers if feature not in features]:
-            return f"it does not offer {', '.join(missing)}"
-        if "AUTH" in features:
-            return "it offers AUTH without TLS"
-        if re.search(r"^25[0-2] .*root", said, re.MULTILINE):
-            return "it answers VRFY"
-        return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
+        return spoken(host, offers, said or result.stderr)
 
     command = TALK.format(here=here(machine), port=port, opening=opening, words=words)
     return Check(name, command, judge, "mailwright apply")
+
+
+def spoken(host: str, offers: tuple[str, ...], said: str) -> str | None:
+    """What is wrong with the replies to a stranger who asks for a relay, or `None`."""
+    features = re.findall(r"^250[- ](\S+)", said, re.MULTILINE)
+    if not re.search(rf"^220[ -]{re.escape(host)} ESMTP", said, re.MULTILINE):
+        return f"its greeting is {said.splitlines()[0] if said else said!r}"
+    if missing := [feature for feature in offers if feature not in features]:
+        return f"it does not offer {', '.join(missing)}"
+    if "AUTH" in features:
+        return "it offers AUTH without TLS"
+    if re.search(r"^25[0-2] .*root", said, re.MULTILINE):
+        return "it answers VRFY"
+    return None if re.search(r"^(530|55[0-4])", said, re.MULTILINE) else f"it would relay: {said!r}"
 
 
 def session(name: str, port: int, machine: Machine, options: str = "") -> Check:
@@ -164,25 +180,14 @@ def session(name: str, port: int, machine: Machine, options: str = "") -> Check:
     scheme = "smtps" if port % PROXY_OFFSET == _IMPLICIT_TLS else "smtp"
     command = (
         "timeout 20 curl --verbose --silent --show-error --insecure --ssl-reqd"
-        f"{options} --request NOOP {scheme}://{_in_url(machine)}:{port} 2>&1 | tr -d '\\r'"
+        f"{options} --request NOOP {scheme}://{_in_url(machine)}:{port} 2>&1"
     )
 
     def judge(result: Result) -> str | None:
-        said = result.stdout
+        said = result.stdout.replace("\r", "")
         if "AUTH PLAIN" not in said:
             return f"it offers no AUTH PLAIN within TLS: {(result.stderr or said).strip()[-200:]}"
         found = re.search(r"subject:.*?CN ?= ?(\S+)", said)
         return None if found is None or found[1] == host else f"its certificate is {found[1]}'s"
 
     return Check(name, command, judge, "systemctl status dovecot")
-
-
-def _old_tls(port: int, machine: Machine, options: str) -> Check:
-    def judge(result: Result) -> str | None:
-        return "it speaks TLS 1.1" if "Cipher is (NONE)" not in result.stdout else None
-
-    command = (
-        f"timeout 20 openssl s_client -connect {_in_url(machine)}:{port} {options} -tls1_1"
-        " -cipher DEFAULT@SECLEVEL=0 </dev/null 2>&1"
-    )
-    return Check(f"{port} refuses TLS below 1.2", command, judge, "mailwright apply")

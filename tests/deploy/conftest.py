@@ -23,8 +23,10 @@ from pyinfra.connectors.util import CommandOutput, OutputLine
 from pyinfra.context import ctx_config, ctx_host, ctx_state
 
 from mailwright.converge import deploy, inventory
+from mailwright.converge.recording import NAME
 from mailwright.converge.sysctls import needs as sysctl_needs
 from mailwright.converge.users import keys
+from mailwright.drift.places import RECORD
 from mailwright.model.errors import SecretError
 from mailwright.model.fleet import Fleet
 from mailwright.model.needs import merge
@@ -46,6 +48,8 @@ class Machine:
     tests: dict = field(default_factory=dict)
     newer: set = field(default_factory=set)
     """Paths that changed after the units started."""
+    recorded: bool = True
+    """Whether it has the record of the last run, and no run has changed it since."""
     learns: bool = True
     """Whether a command that changes it makes it all that its needs say."""
     files: dict = field(default_factory=dict)
@@ -66,11 +70,12 @@ class Machine:
         self.asked.append(title)
         self.scripts.append(text)
         if title == "look":
-            return True, self._observation()
+            return True, self._observation(text)
         if title == "diff":
             return True, ["file " + line for line in self._contents(text)]
         if title in self.fails:
             return False, self.fails[title]
+        self.recorded = title == NAME
         if self.learns:
             self.met, self.newer = True, set()
         return True, self.says
@@ -79,7 +84,7 @@ class Machine:
         for path in re.findall(r"base64 -w 0 (\S+)", text):
             yield base64.b64encode(self.files.get(path, b"")).decode()
 
-    def _observation(self):
+    def _observation(self, text):
         yield from (HEADER, f"clock {NOW}.5", f"uptime {NOW - LONG_AGO}.0", f"uid {self.uid}")
         yield from ("release ID=debian", f'release VERSION_ID="{self.debian}"')
         yield f"path d root root 755 {LONG_AGO}.0 {LONG_AGO}.0 /"
@@ -88,6 +93,8 @@ class Machine:
             value = setting.value if self.met else "other"
             yield from (f"sysctl {setting.key} w", f"/proc/sys/{setting.key.replace('.', '/')}:{value}")
         yield from (f"test {key_of_test(t)} {0 if ok else 1}" for t, ok in self.tests.items())
+        due = re.search(rf"{RECORD}.*?echo 'test (\w+) 0'", text)
+        yield f"test {due[1]} {0 if self.recorded else 1}" if due else ""
         yield FOOTER
 
     def _state(self):

@@ -7,6 +7,7 @@ import pytest
 from mailwright.converge import guard
 from mailwright.converge import operations as op
 from mailwright.converge.guard import Guard
+from mailwright.converge.recording import NAME as RECORD
 from mailwright.model.needs import File, Needs
 from mailwright.model.role import Role, Settings
 
@@ -48,6 +49,6 @@ def test_nothing_is_done_where_the_files_are_right_and_the_state_holds(pyinfra, 
 def test_a_change_that_was_not_confirmed_is_made_whole_again(pyinfra, pretend, tests, installs):
     machine = pretend(tests=tests)
     run = pyinfra([gate()], {"m1": (machine, None)})
-    assert run.changed("m1") == ["gate: exchange the rules"]
+    assert run.changed("m1") == ["gate: exchange the rules", RECORD]
     change = next(text for text in machine.scripts if "gate --load" in text)
     assert change.count(base64.b64encode(CONTENT).decode()) == installs

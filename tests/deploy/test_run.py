@@ -9,6 +9,7 @@ from pyinfra.context import ctx_host
 
 from mailwright.converge import operations as op
 from mailwright.converge import session
+from mailwright.converge.recording import NAME as RECORD
 from mailwright.model.errors import ConvergeError
 from mailwright.model.needs import Absent, Directory, File, Needs, Package, Sysctl, Unit, User
 from mailwright.model.role import Role, Settings
@@ -97,7 +98,7 @@ FIRST = (
 def test_a_run_that_is_about_one_role_leaves_everything_else_as_it_is(pyinfra, pretend):
     machine = pretend(met=False)
     run = pyinfra([mail("one"), mail("two")], {"m1": (machine, None)}, only=["two"])
-    assert run.changed("m1") == ["two: files"]
+    assert run.changed("m1") == ["two: files", RECORD]
 
 
 def test_each_change_is_one_command_and_the_machine_is_looked_at_after_it(pyinfra, pretend):
@@ -140,9 +141,33 @@ def test_a_dry_run_foresees_a_restart_owed_by_a_later_role_once(pyinfra, pretend
 def test_an_owed_restart_is_made_by_a_run_that_changes_no_file(pyinfra, pretend):
     machine = pretend(newer={"/etc/mail/1.conf"})
     run = pyinfra([mail()], {"m1": (machine, None)})
-    assert run.changed("m1") == ["mail: units"]
-    assert machine.asked == ["look", "look", "mail: units", "look"]
+    assert run.changed("m1") == ["mail: units", RECORD]
+    assert machine.asked == ["look", "look", "mail: units", "look", RECORD]
     assert "run restart mail.service" in machine.scripts[2]
+
+
+def test_only_a_run_that_changes_something_is_recorded_with_what_it_found(pyinfra, pretend):
+    machine = pretend(newer={"/etc/mail/1.conf"})
+    pyinfra([mail()], {"m1": (machine, None)})
+    before = [
+        title for title, text in zip(machine.asked, machine.scripts, strict=True) if "before.new" in text
+    ]
+    assert before == ["mail: units"]
+    machine.asked.clear()
+    pyinfra([mail()], {"m1": (machine, None)})
+    assert RECORD not in machine.asked
+
+
+def test_a_machine_without_a_record_gets_one(pyinfra, pretend):
+    machine = pretend(recorded=False)
+    run = pyinfra([mail()], {"m1": (machine, None)})
+    assert run.changed("m1") == [RECORD]
+
+
+def test_a_failed_run_is_not_recorded(pyinfra, pretend):
+    machine = pretend(newer={"/etc/mail/0.conf"}, fails={"mail: units": ["no"]})
+    run = pyinfra([mail()], {"m1": (machine, None)})
+    assert (run.failed, RECORD in machine.asked) == (["m1"], False)
 
 
 def test_another_release_than_declared_is_left_alone_and_others_go_on(pyinfra, pretend):
@@ -151,7 +176,7 @@ def test_another_release_than_declared_is_left_alone_and_others_go_on(pyinfra, p
     assert wrong.asked == ["look"]
     assert run.failed == ["m1"]
     assert "the fleet says Debian 12, the machine is debian 13: nothing is done here" in run.log
-    assert run.changed("m2") == ["mail: units"]
+    assert run.changed("m2") == ["mail: units", RECORD]
 
 
 def test_another_release_is_left_alone_when_nothing_was_foreseen(pyinfra, pretend):
@@ -190,7 +215,7 @@ def test_a_connection_that_ends_fails_its_machine_alone(pyinfra, pretend, end):
     cut.answer = cut_off
     run = pyinfra([mail()], {"m1": (cut, None), "m2": (fine, None)})
     assert run.failed == ["m1"]
-    assert run.changed("m2") == ["mail: units"]
+    assert run.changed("m2") == ["mail: units", RECORD]
 
 
 def test_roles_of_different_machines_keep_their_operations_apart(pyinfra, pretend):
@@ -201,8 +226,8 @@ def test_roles_of_different_machines_keep_their_operations_apart(pyinfra, preten
         for n in ("a", "b")
     ]
     run = pyinfra(roles, {"m1": (a, {"a"}), "m2": (b, {"b"})})
-    assert run.changed("m1") == ["a: units"]
-    assert run.changed("m2") == ["b: units"]
+    assert run.changed("m1") == ["a: units", RECORD]
+    assert run.changed("m2") == ["b: units", RECORD]
     assert all(len(meta.names) == 1 for meta in run.state.op_meta.values())
 
 

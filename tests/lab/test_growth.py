@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 from mailwright.command.inventory import open_site
+from mailwright.converge.recording import NAME as RECORD
 from mailwright.elsewhere import write_shim
 from mailwright.growth.fleetfile import NewMachine, with_machine, without_machine
 from mailwright.lab.lab import Lab
@@ -132,7 +133,7 @@ def test_a_hand_over_that_is_killed_is_healed_by_the_next_apply(growing):
     growing.mta(FOURTH)._change("hand-over", {"relayhost": "[192.0.2.1]:10026", "soft_bounce": "yes"})
     assert "relayhost = [192.0.2.1]:10026" in growing.larger.host(FOURTH).run("postconf -n").stdout
     assert any("file-/etc/postfix/main.cf" in name for name in verify(growing.file, FOURTH))
-    assert set(changes(deploy(growing.file, FOURTH))) == {"postfix: files", "postfix: units"}
+    assert set(changes(deploy(growing.file, FOURTH))) == {"postfix: files", "postfix: units", RECORD}
     assert growing.larger.host(FOURTH).read("/etc/postfix/main.cf") == before
     assert verify(growing.file, FOURTH) == {}
 

@@ -7,12 +7,12 @@ import shlex
 from datetime import UTC, datetime, timedelta
 
 from mailwright.backup.programs import CLIENT, KEEPER
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet
 from mailwright.model.needs import BackupPath, Needs, Unit
 from mailwright.model.role import Result, Role, Settings
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
-from mailwright.verify.expectation import UnknownError
 
 OWNER = {"name": "Bright Post", "postmaster": "postmaster@brightpost.example"}
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import shlex
 
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet
 from mailwright.model.role import Result
 from mailwright.rolling.balancers import PROGRAM, Balancers
 from mailwright.rolling.traffic import Traffic
-from mailwright.verify.expectation import UnknownError
 
 OWNER = {"name": "Bright Post", "postmaster": "postmaster@brightpost.example"}
 SENDS, BALANCES = {"postfix": {}}, {"haproxy": {}, "keepalived": {}}

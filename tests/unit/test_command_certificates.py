@@ -14,14 +14,13 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from mailwright.certificate import new_key, request
 from mailwright.command import certificates
 from mailwright.command import certificates_report as report
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.fleet import Fleet
 from mailwright.model.needs import Certificate, Needs
 from mailwright.model.role import Result, Role, Settings, Wanted
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
 from mailwright.rollover.subject import pinned, places, subjects
-from mailwright.verify.expectation import UnknownError
 
 NAMES = ("mx1.example.org.", "mx.example.org.")
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -158,6 +158,54 @@ def test_plan_as_json_tells_what_stands_in_the_way_of_zones(command, capsys):
     assert data["refusals"] == [{"flag": "delete-many=all", "what": "too many go"}]
 
 
+def test_a_saved_plan_is_applied_without_a_question(command):
+    plan, planned = (CHANGE, *SAME), [zones(ADD), zones(ADD)]
+    assert command("plan", "--out", "reports/plan.json", plan=plan, zones=planned[:1])[0] == 2
+    status, log = command(
+        "apply", "--plan", "reports/plan.json", plan=plan, results=(DONE,), zones=planned[1:], consent=False
+    )
+    assert (status, log) == (0, ["zones shown", "+m1", "machines", "closed"])
+
+
+def test_what_has_been_done_since_a_plan_was_saved_is_no_hindrance(command):
+    command("plan", "--out", "plan.json", plan=(CHANGE, replace(CHANGE, machine="m2")), zones=[zones(ADD)])
+    record = replace(CHANGE, operation="machine: record of the run", text="by whom and when")
+    later = (*SAME, replace(CHANGE, machine="m2"), record)
+    assert command("apply", "--plan", "plan.json", plan=later, results=(DONE,), zones=[zones()])[0] == 0
+    assert command("apply", "--plan", "plan.json", zones=[zones()])[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("plan", "planned", "words"),
+    [
+        ((CHANGE, replace(CHANGE, machine="m2")), zones(ADD), "m2: greeter: files"),
+        ((replace(CHANGE, text="+goodbye"),), zones(ADD), "m1: greeter: files"),
+        ((CHANGE,), zones(REMOVE), "brightpost.example.: old.brightpost.example. A"),
+        (
+            (CHANGE,),
+            zones(replace(ADD, new=record("m1.brightpost.example.", "203.0.113.99"))),
+            "m1.brightpost",
+        ),
+        ((replace(CHANGE, text="+x"), replace(CHANGE, operation="greeter: units")), zones(ADD), "and 1 more"),
+    ],
+)
+def test_what_a_saved_plan_does_not_say_is_refused(command, capsys, plan, planned, words):
+    command("plan", "--out", "plan.json", plan=(CHANGE, *SAME), zones=[zones(ADD)])
+    status, log = command("apply", "--plan", "plan.json", plan=plan, zones=[planned])
+    assert (status, log) == (1, ["zones shown", "closed"])
+    said = capsys.readouterr().err
+    assert words in said
+    assert "nothing was done, plan again" in said
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", '{"machines": [{}]}'])
+def test_a_file_that_is_no_plan_is_refused(command, capsys, tmp_path, text):
+    if text is not None:
+        (tmp_path / "plan.json").write_text(text)
+    assert command("apply", "--plan", "plan.json", plan=(CHANGE,)) == (1, ["closed"])
+    assert "plan.json: " in capsys.readouterr().err.splitlines()[-1]
+
+
 def test_apply_without_changes_asks_nothing_and_does_nothing(command):
     assert command("apply", zones=[zones()]) == (0, ["zones shown", "closed"])
 

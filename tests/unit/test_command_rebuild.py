@@ -15,13 +15,12 @@ from mailwright.command.growing import Growing
 from mailwright.command.guide import Operator
 from mailwright.command.rebuild import Rebuilding
 from mailwright.command.shutout import Lost, newest
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.load import load_fleet
 from mailwright.model.role import Result
 from mailwright.model.secrets_store import initialise, locate
 from mailwright.rebuilding import credentials
 from mailwright.rebuilding.stage import Place, Stage
-from mailwright.verify.expectation import UnknownError
 
 ROOT = Path(__file__).parents[2]
 MINE = ("backup/out1/password", "backup/out1/rest")

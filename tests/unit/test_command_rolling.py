@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 
 from mailwright.command import apply as apply_module
 from mailwright.command import around, drain, main, rolling, turns, undrain
+from mailwright.command.suites import Verification
 from mailwright.converge.events import Event
+from mailwright.model.errors import UnknownError
 from mailwright.model.role import Result
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
 from mailwright.queue import Mta, Queue, QueueError
 from mailwright.rolling.terms import ROLLING, Terms
-from mailwright.verify.expectation import UnknownError
-from mailwright.verify.reporter import Tally
+from mailwright.verify.report import CheckReport, MachineReport, Report
 from tests.unit.rolling_world import World, fleet
 
 ALL = ("out1", "out2", "out3", "lb1", "lb2", "mx1", "util1")
@@ -65,12 +67,21 @@ class Desk:
         self.queue = Queue()
         self.handed = []
 
-    def run_suites(self, _inventory, names, reporter):
-        for name in names:
-            red = self.red.get(name)
-            counts = Counter({red[0]: 1} if red else {"ok": 7})
-            reporter.machines[name] = Tally(counts=counts, reports=[red[1]] if red else [])
-        return 0
+    def verified(self, _inventory, names):
+        return Verification(report(*map(self._suite, names)), self.world.fleet)
+
+    def _suite(self, name):
+        check = partial(CheckReport, machines=(name,), role="postfix", remedy="mend it")
+        outcome, what, found = self.red.get(name, ("pass", "greets", ""))
+        checks = [check(f"{name}-{i}", f"check-{i}", outcome="pass") for i in range(6)]
+        checks.append(check(f"{name}-{what}", what, outcome=outcome, expected="220", found=found))
+        return MachineReport(
+            name, f"{name}.example.org", ("postfix",), "Debian 13", (), (), 0.1, tuple(checks)
+        )
+
+
+def report(*machines):
+    return Report("prod", "prod.yaml", "0" * 64, datetime(2026, 11, 22, tzinfo=UTC), 0.2, machines)
 
 
 @pytest.fixture
@@ -87,7 +98,7 @@ def desk(tmp_path, monkeypatch):
     for module in (apply_module, rolling):
         monkeypatch.setattr(module, "Run", lambda _r, _s, machines, **more: FakeRun(made, machines, **more))
         monkeypatch.setattr(module, "repository", lambda _: tmp_path)
-    monkeypatch.setattr(turns, "run_suites", made.run_suites)
+    monkeypatch.setattr(turns, "verified", made.verified)
     monkeypatch.setattr(around, "refuse_unseen", lambda _: None)
     monkeypatch.setattr(drain, "Mta", FakeMta)
     FakeMta.desk = made
@@ -216,12 +227,7 @@ def test_only_what_changes_leaves_the_traffic(desk):
 
 
 def test_a_red_suite_is_told_with_what_is_drained_and_how_to_go_on(desk, capsys):
-    desk.red = {
-        "out1": (
-            "failed",
-            "out1: check-postfix-greets (declared by postfix)\n  expected: 220\n  found:    silence",
-        )
-    }
+    desk.red = {"out1": ("fail", "check-postfix-greets", "silence")}
     assert apply("--limit", "sending") == 1
     said = capsys.readouterr()
     assert said.out.splitlines()[-1].startswith("out1  failed  1 changed")
@@ -237,14 +243,17 @@ def test_a_red_suite_is_told_with_what_is_drained_and_how_to_go_on(desk, capsys)
 
 
 def test_a_suite_that_leaves_something_unknown_is_red(desk, capsys):
-    desk.red = {"out1": ("unknown", "out1-release: it did not answer")}
+    desk.red = {"out1": ("unknown", "release", "it did not answer")}
     assert apply("--limit", "out1") == 1
-    assert "out1: the suite is unknown: out1-release: it did not answer" in capsys.readouterr().err
+    assert (
+        "out1: the suite is unknown: out1: release (declared by postfix): it did not answer"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.usefixtures("desk")
 def test_a_machine_without_a_suite_is_red(capsys, monkeypatch):
-    monkeypatch.setattr(turns, "run_suites", lambda *_: 0)
+    monkeypatch.setattr(turns, "verified", lambda *_: Verification(report(), fleet()))
     assert apply("--limit", "out1") == 1
     assert "out1: its suite did not run" in capsys.readouterr().err
 
@@ -275,13 +284,13 @@ def test_nothing_begins_while_a_machine_cannot_be_planned(desk, capsys):
 
 
 def test_other_changes_than_were_shown_are_not_made(desk, capsys, monkeypatch):
-    suites = desk.run_suites
+    suites = desk.verified
 
     def edited(*arguments):
         desk.text = "+something else"
         return suites(*arguments)
 
-    monkeypatch.setattr(turns, "run_suites", edited)
+    monkeypatch.setattr(turns, "verified", edited)
     assert apply("--limit", "sending") == 1
     assert "out2: other changes are due than were shown (greeter: files)" in capsys.readouterr().err
     assert desk.new == {"out1"}

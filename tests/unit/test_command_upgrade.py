@@ -80,7 +80,7 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.setattr(upgrading, "Run", lambda _r, _s, machines, **more: FakeRun(made, machines, **more))
     monkeypatch.setattr(upgrading, "repository", lambda _: tmp_path)
     monkeypatch.setattr(turns, "traffic_of", lambda _: made.world.traffic())
-    monkeypatch.setattr(turns, "run_suites", made.run_suites)
+    monkeypatch.setattr(turns, "verified", made.verified)
     return made
 
 
@@ -153,12 +153,12 @@ def test_security_alone_leaves_the_rest(desk):
 
 
 def test_a_red_suite_stops_the_run_with_the_machine_drained_and_the_others_untouched(desk, capsys):
-    desk.red = {"out1": ("failed", "out1: check-x\n  expected: 220\n  found:    silence")}
+    desk.red = {"out1": ("fail", "check-x", "silence")}
     assert run("--yes", "--security", "--limit", "sending") == 1
     said = capsys.readouterr()
     assert "out1  failed  1 package upgraded" in said.out
     assert said.err.splitlines()[-6:] == [
-        "out1: the suite is failed: out1: check-x: silence",
+        "out1: the suite is failed: out1: check-x (declared by postfix): silence",
         "not begun: out2, out3",
         "drained: out1; the others serve",
         "to look at it: mailwright verify prod.yaml --limit out1",

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from pydantic import ValidationError
 
+from mailwright.model.errors import UnknownError
 from mailwright.model.needs import BackupPath, Needs
 from mailwright.model.role import Result, Role, Settings
 from roles import backup
@@ -137,14 +138,23 @@ def test_backups_that_are_on_hold_are_told(judge):
     assert "on hold: rebuilding" in judge({"long": run(succeeded="1970-01-02T03:00:00Z")}, held="rebuilding")
 
 
+@pytest.fixture
+def store_answers(plan):
+    """The judgement of the check that asks the store."""
+    return next(c for _, c in plan().checks() if "store answers" in c.name).judge
+
+
 @pytest.mark.parametrize(
     ("result", "found"),
     [
         (Result(0, "", ""), None),
-        (Result(0, "", "nobody can tell: no route\n"), "nobody can tell: no route"),
         (Result(3, "", "the store refuses this machine: 401\n"), "the store refuses this machine: 401"),
     ],
 )
-def test_a_store_that_refuses_or_does_not_answer_is_told(plan, result, found):
-    check = next(c for _, c in plan().checks() if "store answers" in c.name)
-    assert check.judge(result) == found
+def test_a_store_that_refuses_is_told(store_answers, result, found):
+    assert store_answers(result) == found
+
+
+def test_a_store_that_does_not_answer_is_unknown_and_not_wrong(store_answers):
+    with pytest.raises(UnknownError, match="nobody can tell: no route"):
+        store_answers(Result(0, "", "nobody can tell: no route\n"))

@@ -92,9 +92,11 @@ def test_ssh_is_declared_where_the_operator_connects(plan):
 def test_weak_sshd_settings_are_named():
     said = (
         "passwordauthentication yes\nkbdinteractiveauthentication no\npermitrootlogin yes\n"
-        "kexalgorithms curve25519-sha256,ecdh-sha2-nistp256\n"
+        "permitemptypasswords no\nkexalgorithms curve25519-sha256,ecdh-sha2-nistp256\n"
+        "ciphers aes256-gcm@openssh.com,aes128-cbc\nmacs hmac-sha2-256,hmac-sha1\n"
     )
-    assert weaknesses(said) == ["passwordauthentication yes", "permitrootlogin yes", "ecdh-sha2-nistp256"]
+    settings = ["passwordauthentication yes", "permitrootlogin yes"]
+    assert weaknesses(said) == [*settings, "ecdh-sha2-nistp256", "aes128-cbc", "hmac-sha1"]
 
 
 def test_a_clock_that_is_off_is_found(monkeypatch):

@@ -1,8 +1,11 @@
 """Pins that Dovecot is told whose passwords to check, in the language of its release, and nothing more."""
 
+import re
+from base64 import b64decode
+
 import pytest
 
-from mailwright.model.errors import NeedsError, SecretError
+from mailwright.model.errors import NeedsError, SecretError, UnknownError
 from mailwright.model.role import Result, Role, Settings
 from mailwright.model.submission import password_hash
 from roles import dovecot
@@ -67,3 +70,31 @@ def test_without_postfix_it_serves_nobody(plan_of):
 def test_the_socket_s_greeting_is_judged(plan, stdout, verdict):
     checks = {c.name: c for _, c in plan().checks()}
     assert checks["the authentication socket answers"].judge(Result(0, stdout, "")) == verdict
+
+
+# As Dovecot 2.3 and 2.4 say it to a client of the socket.
+GREETING = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nSPID\t7757\nCUID\t1\nCOOKIE\tf1f3\nDONE\n"
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict"),
+    [
+        ("FAIL\t1\tuser=newsletter\n", None),
+        ("OK\t1\tuser=newsletter\n", "it takes a password that nobody has"),
+    ],
+)
+def test_a_wrong_password_must_be_refused(plan, answer, verdict):
+    checks = {c.name: c for _, c in plan().checks()}
+    assert checks["a wrong password is refused"].judge(Result(0, GREETING + answer, "")) == verdict
+
+
+def test_no_verdict_on_a_password_is_unknown(plan):
+    checks = {c.name: c for _, c in plan().checks()}
+    with pytest.raises(UnknownError):
+        checks["a wrong password is refused"].judge(Result(1, GREETING, ""))
+
+
+def test_the_wrong_password_is_of_a_login_that_exists_and_no_secret(plan):
+    (command,) = [c.command for _, c in plan().checks() if c.name == "a wrong password is refused"]
+    words = b64decode(re.search(r"resp=([\w+/=]+)", command)[1]).split(b"\0")
+    assert words == [b"", b"newsletter", b"no password of newsletter's"]

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mailwright.model.errors import SecretError
+from mailwright.model.errors import SecretError, UnknownError
 from mailwright.model.role import Result
 from roles import opendkim
 
@@ -199,3 +199,9 @@ def test_the_published_key_is_compared_with_the_one_that_signs(plan, answer, wro
     check = next(c for _, c in plan().checks() if c.name.endswith("brightpost.example/r2026"))
     found = check.judge(Result(0, answer, ""))
     assert found is None if wrong is None else wrong in found
+
+
+def test_a_resolver_that_takes_too_long_says_nothing_of_the_key(plan):
+    check = next(c for _, c in plan().checks() if c.name.endswith("brightpost.example/r2026"))
+    with pytest.raises(UnknownError):
+        check.judge(Result(0, "AAAA\n;; communications error to 127.0.0.1#53: timed out\n", ""))

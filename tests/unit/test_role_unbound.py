@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from mailwright.model.errors import MailwrightError
+from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.role import Result
 from roles import unbound
 
@@ -81,3 +81,51 @@ def test_an_answer_without_ad_is_a_fault():
     assert "no AD flag" in unbound._validated(Result(0, answer.format("NOERROR", ""), ""))
     assert "SERVFAIL" in unbound._validated(Result(0, answer.format("SERVFAIL", ""), ""))
     assert "nothing" in unbound._validated(Result(9, "", ""))
+
+
+HEADER = ";; ->>HEADER<<- opcode: QUERY, status: {}, id: 1\n;; flags: qr rd ra; QUERY: 1\n"
+
+
+def both(checked, unchecked):
+    return Result(0, HEADER.format(checked) + HEADER.format(unchecked), "")
+
+
+def forged(plan_of, tmp_path, **settings):
+    """The check of forged answers, or None; with `anchors` there are trust anchors."""
+    if settings.pop("anchors", False):
+        file = tmp_path / "anchors"
+        file.write_text(f"example. DS 12345 13 2 {DIGEST}\n")
+        settings |= {"trust_anchors": str(file), "forward": {"example.": ["203.0.113.53"]}}
+    plan = plan_of(unbound.ROLE, settings={"unbound": settings})
+    return next((c for _, c in plan.checks() if c.name == "a forged answer is refused"), None)
+
+
+def test_what_is_forged_must_fail_and_only_for_that_reason(plan_of, tmp_path):
+    check = forged(plan_of, tmp_path)
+    assert check.judge(both("SERVFAIL", "NOERROR")) is None
+    assert check.judge(both("NOERROR", "NOERROR")) == "the resolver passes it on"
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        both("SERVFAIL", "SERVFAIL"),  # nobody answers for the name today
+        both("NXDOMAIN", "NXDOMAIN"),  # there is none such any more
+        Result(9, ";; communications error to 127.0.0.1#53: timed out\n", ""),
+        Result(9, "", ""),
+    ],
+)
+def test_without_a_forged_answer_nothing_is_proved(plan_of, tmp_path, result):
+    with pytest.raises(UnknownError):
+        forged(plan_of, tmp_path).judge(result)
+
+
+def test_the_forged_name_is_the_operators_choice(plan_of, tmp_path):
+    assert "dnssec-failed.org." in forged(plan_of, tmp_path).command
+    assert "bogus.example." in forged(plan_of, tmp_path, bogus="bogus.example", anchors=True).command
+    assert forged(plan_of, tmp_path, anchors=True) is None, "the root's names are not for this resolver"
+
+
+def test_a_resolver_that_takes_too_long_is_not_seen_to_be_wrong():
+    with pytest.raises(UnknownError):
+        unbound._validated(Result(9, ";; communications error to 127.0.0.1#53: timed out\n", ""))

@@ -9,13 +9,12 @@ import subprocess
 
 import pytest
 
-from mailwright.model.errors import ConvergeError
+from mailwright.model.errors import ConvergeError, UnknownError
 from mailwright.model.needs import Needs, Package, Unit
 from mailwright.model.role import Result
 from mailwright.upgrading import release, work
 from mailwright.upgrading.hand import Hand
 from mailwright.upgrading.pending import Pending, Update
-from mailwright.verify.expectation import UnknownError
 
 BASH = Update("bash", "5.2-2", "5.2-1")
 

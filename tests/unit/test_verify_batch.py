@@ -1,13 +1,14 @@
 """Many commands in one round trip: each is alone, and nothing it prints can pass for another's answer."""
 
+import resource
 import subprocess
 
 from mailwright.model.role import Result
 from mailwright.verify import batch
 
 
-def run(*commands, limit=5):
-    script = batch.script(commands, limit=limit)
+def run(*commands, limit=5, abreast=range(0)):
+    script = batch.script(commands, limit=limit, abreast=abreast)
     return subprocess.run(["sh"], input=script, capture_output=True, text=True, check=False).stdout
 
 
@@ -55,3 +56,36 @@ def test_a_broken_answer_is_missing_and_not_a_failure():
 def test_output_without_end_is_cut():
     results = batch.parse(run("yes", limit=1))
     assert len(results[0].stdout) == 1_000_000
+
+
+def test_where_no_file_takes_anything_nothing_is_answered_instead_of_half():
+    done = subprocess.run(
+        ["sh"], input=batch.script(["echo fault"]), capture_output=True, text=True, check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0)),
+        restore_signals=False,  # SIGXFSZ stays ignored, so that writing fails
+    )  # fmt: skip
+    assert batch.parse(done.stdout) == {}
+    assert "no room left in " in done.stderr
+
+
+def test_commands_abreast_run_between_those_before_and_after(tmp_path):
+    """Two of them wait for each other, which one after the other would never end."""
+    one, other, mark = tmp_path / "one", tmp_path / "other", tmp_path / "mark"
+
+    def meet(mine, others):
+        return f"touch {mine}; until [ -e {others} ]; do sleep 0.05; done; cat {mark}"
+
+    between = [meet(one, other), meet(other, one), *(f"echo {n}; exit {n}" for n in range(5))]
+    commands = [f"echo first >{mark}", *between, f"ls {one} {other}; echo last >{mark}"]
+    results = batch.parse(run(*commands, limit=20, abreast=range(1, len(commands) - 1)))
+    assert sorted(results) == list(range(len(commands)))
+    assert [r.stdout for _, r in sorted(results.items())][1:3] == ["first\n", "first\n"]
+    assert [results[3 + n] for n in range(5)] == [Result(n, f"{n}\n", "") for n in range(5)]
+    assert results[len(commands) - 1].status == 0
+
+
+def test_long_answers_abreast_stay_whole():
+    size = 200_000
+    commands = [f"head -c {size} /dev/zero | tr '\\0' {letter}" for letter in "abcdef"]
+    results = batch.parse(run(*commands, abreast=range(len(commands))))
+    assert [results[n].stdout for n in range(6)] == [letter * size for letter in "abcdef"]

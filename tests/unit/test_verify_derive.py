@@ -5,9 +5,10 @@ from dataclasses import fields
 import pytest
 
 from mailwright.model import needs as n
+from mailwright.model.errors import UnknownError
 from mailwright.model.role import Check, Result, Role, Settings
 from mailwright.verify.derive import expectations
-from mailwright.verify.expectation import Evidence, Fault, UnknownError
+from mailwright.verify.expectation import Evidence, Fault
 from mailwright.verify.sockets import parse
 
 EVERYTHING = n.Needs(
@@ -17,7 +18,7 @@ EVERYTHING = n.Needs(
     files=(n.File("/etc/filter/conf", b"x"),),
     absent=(n.Absent("/etc/filter/old"),),
     sysctls=(n.Sysctl("net.core.somaxconn", "4096", "bursts"),),
-    units=(n.Unit("filter.service"),),
+    units=(n.Unit("filter.service"), n.Unit("filter.timer")),
     ports=(n.Port(25, "tcp", "public", "SMTP"), n.Port(1, "vrrp", "fleet", "VRRP")),
     scrapes=(n.Scrape("filter", 9100),),
     backups=(n.BackupPath("/var/lib/filter", "what it learnt"),),
@@ -36,6 +37,8 @@ def test_there_is_one_expectation_a_need(expected):
         "release",
         "packages-whole",
         "listeners",
+        "restarts",
+        "sysctls-on-disk",
         "package-postfix",
         "user-filter",
         "directory-/etc/filter",
@@ -43,10 +46,13 @@ def test_there_is_one_expectation_a_need(expected):
         "absent-/etc/filter/old",
         "sysctl-net.core.somaxconn",
         "unit-filter.service",
+        "unit-filter.timer",
         "port-25/tcp-public",
+        "timer-filter.timer",
         "scrape-filter",
         "backup-/var/lib/filter",
         "certificate-m1",
+        "outside-25/tcp",
     ]
 
 
@@ -89,7 +95,9 @@ def evidence(listening="", **results):
 
 
 def test_ports_and_scrapes_are_judged_from_the_sockets(expected):
-    nothing, served = evidence(), evidence("tcp LISTEN 0 1 *:25 *:*\ntcp LISTEN 0 1 *:9100 *:*")
+    listening = "tcp LISTEN 0 1 *:25 *:*\ntcp LISTEN 0 1 *:9100 *:*"
+    metrics = Result(0, "HTTP/1.0 200 OK\r\n\r\nfilter_up 1\n", "")
+    nothing, served = evidence(), evidence(listening, scrape_filter=metrics)
     for name in ("port-25/tcp-public", "scrape-filter"):
         assert expected[name].judge(nothing).found == "nothing listens"
         assert expected[name].judge(served) is None
@@ -128,4 +136,5 @@ def test_checks_of_roles(plan_of):
     assert (e.command, e.role, e.remedy) == ("ask", "signer", "look at its key")
     assert e.judge(evidence(check_signer_signs=Result(0, "signed\n", ""))) is None
     assert e.judge(evidence(check_signer_signs=Result(0, "no\n", ""))) == Fault("signs", "it said no")
-    assert e.judge(evidence(check_signer_signs=Result(124, "signed\n", ""))).found == "no answer in time"
+    with pytest.raises(UnknownError, match="no answer in time"):
+        e.judge(evidence(check_signer_signs=Result(124, "signed\n", "")))

@@ -102,3 +102,14 @@ def test_the_machines_own_dhcp_client_is_no_listener_of_ours():
     text = "udp UNCONN 0 0 0.0.0.0:68\nudp UNCONN 0 0 [fe80::1]%eth0:546"
     assert strange([], text, text) == []
     assert strange([], text.replace("udp", "tcp"), text.replace("udp", "tcp")) != []
+
+
+def test_a_port_for_some_addresses_is_at_no_others():
+    """A balancer's, at the virtual address: a wildcard would serve it at its own addresses, too."""
+    virtual = Port(587, "tcp", "public", "pool", at=("203.0.113.100",))
+    right = sockets.parse("tcp LISTEN 0 1 203.0.113.100:587 0.0.0.0:*")
+    wild = sockets.parse("tcp LISTEN 0 1 0.0.0.0:587 0.0.0.0:*")
+    assert sockets.undeclared([virtual], right, right) == []
+    assert [str(x) for x in sockets.undeclared([virtual], wild, wild)] == ["tcp 0.0.0.0:587"]
+    everywhere = Port(587, "tcp", "public", "submission")
+    assert sockets.undeclared([virtual, everywhere], wild, wild) == []

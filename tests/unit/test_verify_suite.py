@@ -1,14 +1,18 @@
 """The suite as an operator runs it, with an `ssh` that answers from a file instead of a machine."""
 
-import base64
 import hashlib
+import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from mailwright.drift.provenance import fleet_digest
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +25,20 @@ machines:
 """
 
 ROLES = """\
+import json
+
+from mailwright.model.errors import UnknownError
 from mailwright.model.needs import File, Needs
 from mailwright.model.role import Check, Role, Settings
 
-judge = lambda result: None if result.stdout == "hello\\n" else "silence"
+
+def judge(result):
+    if result.stdout.startswith("so"):
+        raise UnknownError("nobody can tell what that means")
+    if result.stdout.startswith("["):
+        json.loads(result.stdout)
+    return None if result.stdout == "hello\\n" else "silence"
+
 
 ROLES = (
     Role(
@@ -38,21 +52,37 @@ ROLES = (
 )
 """
 
-# Stands in for the machine: what it says is in a file named like its address.
-SSH = """\
-#!/bin/sh
-for word; do
-  case $word in 203.0.113.*) address=$word ;; esac
-done
-echo "$address" >>"$ANSWERS/asked"
-cat "$ANSWERS/$address" && exit 0
-echo "ssh: connect to host $address port 22: No route to host" >&2
-exit 255
+ADDRESSES = {"m1": "203.0.113.11", "m2": "203.0.113.12"}
+EACH = 6
+"""Checks that each of the machines has."""
+
+# Stands in for the machines: what each says to which command is in a file named like its address.
+SSH = r"""#!/usr/bin/env python3
+import base64, gzip, json, os, re, sys, time
+from pathlib import Path
+
+address = re.search(r"203\.0\.113\.\d+", " ".join(sys.argv))[0]
+answers = Path(os.environ["ANSWERS"])
+with (answers / "asked").open("a") as asked:
+    asked.write(address + "\n")
+said = answers / address
+while (answers / f"{address}.waits").exists() and not (answers / "done").exists():
+    time.sleep(0.01)
+if not said.exists():
+    print(f"ssh: connect to host {address} port 22: No route to host", file=sys.stderr)
+    sys.exit(255)
+text = said.read_text()
+if not text.startswith("{"):
+    sys.stdout.write(text)
+    sys.exit(0)
+script = gzip.decompress(base64.b64decode(re.search(r"echo ([A-Za-z0-9+/=]+) [|]", sys.argv[-1])[1])).decode()
+commands = re.split(r"^frame \d+ \d+ ", script, flags=re.MULTILINE)[1:]
+print("Welcome to m1")
+for number, command in enumerate(commands):
+    status, out = next((v for k, v in json.loads(text).items() if k in command), (0, ""))
+    print(f"mailwright-frame {number} {status} o{base64.b64encode(out.encode()).decode()} e .")
+(answers / "done").touch()
 """
-
-
-def frame(number, status, out=""):
-    return f"mailwright-frame {number} {status} o{base64.b64encode(out.encode()).decode()} e ."
 
 
 def observation(content="hello\n", mode="644", uid=0):
@@ -70,14 +100,16 @@ def observation(content="hello\n", mode="644", uid=0):
         """)
 
 
-def answer(seen=None, greeting="hello\n", listening=""):
-    frames = [
-        frame(0, 0, listening),
-        frame(1, 0, seen or observation()),
-        frame(2, 0, greeting),
-        frame(3, 0, listening),
-    ]
-    return "\n".join(["Welcome to m1", *(f for f in frames if f), ""])
+def answer(seen=None, greeting="hello\n", listening="", status=0):
+    """What a machine says to a command that holds such a word."""
+    return json.dumps(
+        {
+            "mailwright-observation": (0, seen or observation()),
+            "ss -Hltunp": (0, listening),
+            "NRestarts": (0, "Id=a.service\nNRestarts=0\n\n"),
+            "greet": (status, greeting),
+        }
+    )
 
 
 @pytest.fixture
@@ -93,23 +125,47 @@ def site(tmp_path):
     (tmp_path / "bin" / "ssh").write_text(SSH)
     (tmp_path / "bin" / "ssh").chmod(0o755)
     (tmp_path / "answers").mkdir()
-    (tmp_path / "answers" / "203.0.113.11").write_text(answer())
-    (tmp_path / "answers" / "203.0.113.12").write_text(answer())
+    for machine in ADDRESSES:
+        say(tmp_path, machine, answer())
     return tmp_path
 
 
-def run(site, *arguments):
+def start(site, *arguments):
     env = os.environ | {
         "PATH": f"{site / 'bin'}:{os.environ['PATH']}",
         "ANSWERS": str(site / "answers"),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'dns'}",
         "NO_COLOR": "1",
     }
-    start = "import sys; from mailwright.command.main import run; sys.exit(run(sys.argv[1:]))"
-    return subprocess.run(
-        [sys.executable, "-c", start, "verify", "inventory/prod.yaml", *arguments],
-        cwd=site, env=env, capture_output=True, text=True, check=False,
+    begin = "import sys; from mailwright.command.main import run; sys.exit(run(sys.argv[1:]))"
+    return subprocess.Popen(
+        [sys.executable, "-c", begin, "verify", "inventory/prod.yaml", *arguments],
+        cwd=site, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
+
+
+def run(site, *arguments):
+    with start(site, *arguments) as process:
+        out, err = process.communicate()
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def until(stream, words):
+    """Read lines until one has these words."""
+    return next(line for line in stream if words in line)
+
+
+def say(site, machine, text):
+    (site / "answers" / ADDRESSES[machine]).write_text(text)
+
+
+def silence(site, machine):
+    (site / "answers" / ADDRESSES[machine]).unlink()
+
+
+def wait(site, machine):
+    """Have a machine answer when all others have."""
+    (site / "answers" / f"{ADDRESSES[machine]}.waits").touch()
 
 
 def lines(result):
@@ -119,26 +175,28 @@ def lines(result):
 def test_all_is_well(site):
     result = run(site)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert lines(result) == ["m1  ok        5 ok", "m2  ok        5 ok", "10 checks passed, 2 machines ok"]
+    machines = [f"m{i}  ok        {EACH} ok" for i in (1, 2)]
+    *told, total = lines(result)
+    assert (sorted(told), total) == (machines, f"{2 * EACH} checks passed, 2 machines ok")
 
 
 def test_a_fault_says_what_where_who_and_what_to_do(site):
-    (site / "answers" / "203.0.113.12").write_text(
-        answer(observation(mode="600"), listening="tcp LISTEN 0 1 *:23 *:*")
-    )
+    say(site, "m2", answer(observation(mode="600"), listening="tcp LISTEN 0 1 *:23 *:*"))
     result = run(site)
     assert result.returncode == 1
-    assert lines(result)[:2] == ["m1  ok        5 ok", "m2  failed    3 ok, 2 failed"]
+    assert f"m2  failed    {EACH - 2} ok, 2 failed" in lines(result)
     assert (
         textwrap.dedent("""
         m2: listeners (holds of every machine)
           expected: declared ports only
           found:    tcp *:23
+          declared: inventory/prod.yaml:5
           remedy:   stop and disable what listens there, or declare the port in the role that needs it
 
         m2: file-/etc/greeting (declared by greeter)
           expected: mode 0644
           found:    mode 0600
+          declared: inventory/prod.yaml:5
           remedy:   mailwright apply inventory/prod.yaml --limit m2
         """)
         in result.stdout
@@ -146,7 +204,7 @@ def test_a_fault_says_what_where_who_and_what_to_do(site):
 
 
 def test_a_check_of_a_role_fails(site):
-    (site / "answers" / "203.0.113.11").write_text(answer(greeting="bye\n"))
+    say(site, "m1", answer(greeting="bye\n"))
     result = run(site, "--limit", "m1")
     assert result.returncode == 1
     assert (
@@ -156,21 +214,49 @@ def test_a_check_of_a_role_fails(site):
 
 
 def test_an_unreachable_machine_is_one_unknown_and_no_failure(site):
-    (site / "answers" / "203.0.113.12").unlink()
+    silence(site, "m2")
     result = run(site)
     assert result.returncode == 3
-    assert lines(result) == [
-        "m1  ok        5 ok",
-        "m2  unknown   1 unknown, 4 skipped",
-        "m2-release: ssh: connect to host 203.0.113.12 port 22: No route to host",
-        "5 checks passed, 1 machine ok, 1 machine unknown",
+    *told, total = lines(result)
+    assert sorted(told[:2]) == [f"m1  ok        {EACH} ok", f"m2  unknown   1 unknown, {EACH - 1} skipped"]
+    assert told[2:] == [
+        "m2: release (holds of every machine)",
+        "  expected: an answer of m2",
+        "  found:    ssh: connect to host 203.0.113.12 port 22: No route to host",
+        "  declared: inventory/prod.yaml:5",
+        "  remedy:   ssh root@203.0.113.12",
     ]
+    assert total == f"{EACH} checks passed, 1 machine ok, 1 machine unknown"
+
+
+def test_who_answers_first_is_told_first(site):
+    wait(site, "m1")
+    assert [line.split()[0] for line in lines(run(site))[:2]] == ["m2", "m1"]
 
 
 def test_a_failure_outweighs_an_unknown(site):
-    (site / "answers" / "203.0.113.12").unlink()
-    (site / "answers" / "203.0.113.11").write_text(answer(greeting="bye\n"))
+    silence(site, "m2")
+    say(site, "m1", answer(greeting="bye\n"))
     assert run(site).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("machine", "why"),
+    [
+        (answer(status=124), "its command gave no answer in time; it has 30 s at most"),
+        (answer(status=137), "its command was killed before it had answered"),
+        (answer(greeting="so to speak\n"), "nobody can tell what that means"),
+        (answer(greeting="[1, 2\n"), "its answer makes no sense: JSONDecodeError: Expecting ',' delimiter"),
+    ],
+    ids=["late", "killed", "as the judge says", "unreadable"],
+)
+def test_a_check_that_nobody_can_judge_is_unknown_and_costs_no_other(site, machine, why):
+    say(site, "m1", machine)
+    result = run(site, "--limit", "m1")
+    assert result.returncode == 3, result.stdout
+    assert lines(result)[0] == f"m1  unknown   {EACH - 1} ok, 1 unknown"
+    assert f"m1: check-greeter-greets (declared by greeter)\n  found:    {why}" in result.stdout
+    assert "  remedy:   greet\n" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -183,23 +269,23 @@ def test_a_failure_outweighs_an_unknown(site):
     ],
 )
 def test_an_answer_that_says_too_little_is_unknown(site, text, why):
-    (site / "answers" / "203.0.113.11").write_text(text)
+    say(site, "m1", text)
     result = run(site, "--limit", "sending")
     assert result.returncode == 3, result.stdout
-    assert f"m1-release: {why}" in result.stdout
+    assert f"expected: an answer of m1\n  found:    {why}" in result.stdout
 
 
 def test_a_machine_is_asked_once(site):
     run(site)
-    assert sorted((site / "answers" / "asked").read_text().split()) == ["203.0.113.11", "203.0.113.12"]
+    assert sorted((site / "answers" / "asked").read_text().split()) == sorted(ADDRESSES.values())
 
 
 def test_junit_tells_failures_from_errors(site):
-    (site / "answers" / "203.0.113.12").unlink()
-    (site / "answers" / "203.0.113.11").write_text(answer(greeting="bye\n"))
+    silence(site, "m2")
+    say(site, "m1", answer(greeting="bye\n"))
     run(site, "--junit", "report.xml")
     report = (site / "report.xml").read_text()
-    assert 'errors="1" failures="1" skipped="4" tests="10"' in report
+    assert f'errors="1" failures="1" skipped="{EACH - 1}" tests="{2 * EACH}"' in report
     assert 'name="test_need[m1-file-/etc/greeting]"' in report
     assert '<property name="machine" value="m1" /><property name="role" value="greeter" />' in report
 
@@ -212,11 +298,114 @@ def test_a_limit_that_means_nobody_is_a_mistake(site, arguments):
     assert not (site / "answers" / "asked").exists()
 
 
+def test_only_what_is_asked_for_is_looked_at(site):
+    result = run(site, "--only", "m1", "--only", "file-*", "--verbose")
+    assert result.returncode == 0, result.stderr
+    assert lines(result) == [
+        "  ok      m1-file-/etc/greeting",
+        "m1  ok        1 ok",
+        "1 checks passed, 1 machine ok",
+    ]
+    assert (site / "answers" / "asked").read_text().split() == [ADDRESSES["m1"]]
+
+
+def test_only_of_something_that_is_not_there_asks_nobody(site):
+    result = run(site, "--only", "greetr")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == "--only greetr: no machine, role or check of that name; did you mean greeter?\n"
+    assert not (site / "answers" / "asked").exists()
+
+
+def test_json_on_standard_output_stands_alone(site):
+    say(site, "m1", answer(greeting="bye\n"))
+    silence(site, "m2")
+    result = run(site, "--json", "-")
+    told = json.loads(result.stdout)
+    assert (result.returncode, told["verdict"], told["version"]) == (1, "fail", 1)
+    assert [m["verdict"] for m in told["machines"]] == ["fail", "unknown"]
+    assert told["digest"] == fleet_digest(site / "inventory" / "prod.yaml")
+    (wrong,) = (c for c in told["machines"][0]["checks"] if c["outcome"] == "fail")
+    assert (wrong["found"], wrong["remedy"], wrong["declared"]) == (
+        "silence",
+        "greet",
+        "inventory/prod.yaml:4",
+    )
+    assert "1 machine failed, 1 machine unknown" in result.stderr
+
+
+def test_json_in_a_file_is_beside_the_lines(site):
+    result = run(site, "--only", "release", "--json", "report.json")
+    assert json.loads((site / "report.json").read_text())["counts"] == {"pass": 2}
+    assert "2 machines ok" in result.stdout
+    assert [path.name for path in site.glob("*report*")] == ["report.json"]
+
+
+def test_a_page_is_written_beside_the_lines(site):
+    say(site, "m2", answer(greeting="bye\n"))
+    result = run(site, "--only", "check-*", "--html", "report.html")
+    assert result.returncode == 1
+    assert "m2: check-greeter-greets" in result.stdout
+    page = (site / "report.html").read_text(encoding="utf-8")
+    assert "m2 is not what the fleet file says (1 of 2 checks failed)." in page
+    assert "silence" in page
+
+
+def test_a_file_that_cannot_be_written_is_one_line(site):
+    result = run(site, "--only", "release", "--json", "nowhere/report.json")
+    assert result.returncode == 1
+    assert result.stderr == "nowhere/report.json: cannot be written: No such file or directory\n"
+
+
+@pytest.mark.parametrize("every", ["soon", "0s", "-1m"])
+def test_what_is_no_duration_is_one_line(site, every):
+    result = run(site, "--watch", f"--every={every}")
+    assert (result.returncode, result.stderr) == (
+        1,
+        f"--every {every}: no duration; for example 90s, 5m or 1h\n",
+    )
+
+
+def test_a_test_of_the_repository_counts_and_is_told(site):
+    (site / "tests" / "hosts").unlink()
+    shutil.copytree(ROOT / "tests" / "hosts", site / "tests" / "hosts")
+    (site / "tests" / "hosts" / "test_ours.py").write_text("def test_ours():\n    assert 1 == 2\n")
+    result = run(site, "--limit", "m1")
+    assert result.returncode == 1
+    assert "test_ours (a test of this repository)\n  found:    assert 1 == 2" in result.stdout
+    assert "all together failed" in lines(result)[-1]
+
+
+def test_a_suite_that_does_not_load_is_one_line_and_asks_nobody(site):
+    (site / "tests" / "hosts").unlink()
+    shutil.copytree(ROOT / "tests" / "hosts", site / "tests" / "hosts")
+    (site / "tests" / "hosts" / "test_ours.py").write_text("import nowhere\n")
+    result = run(site)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("tests/hosts/test_ours.py: does not load: ")
+    assert len(result.stderr.splitlines()) == 1
+    assert not (site / "answers" / "asked").exists()
+
+
+def test_watching_ends_by_an_interrupt_with_the_last_verdict(site):
+    say(site, "m1", answer(greeting="bye\n"))
+    with start(site, "--watch", "--every", "1s") as watching:
+        until(watching.stdout, "1 machine failed")
+        say(site, "m1", answer())
+        assert until(watching.stdout, "ok").split()[1:3] == ["m1:", "check-greeter-greets"]
+        silence(site, "m1")
+        until(watching.stdout, "No route to host")
+        watching.send_signal(signal.SIGINT)
+        rest, said = watching.communicate()
+    assert watching.returncode == 3
+    assert "Traceback" not in rest + said
+    assert said == "asking again every 1 s; ctrl-C ends it\n"
+
+
 def test_the_suite_runs_by_pytest_alone(site):
     command = [sys.executable, "-m", "pytest", "-q", "tests/hosts", "--inventory", "inventory/prod.yaml"]
     env = os.environ | {"PATH": f"{site / 'bin'}:{os.environ['PATH']}", "ANSWERS": str(site / "answers")}
     env["PYTHONPATH"] = f"{ROOT}:{ROOT / 'dns'}"
-    (site / "answers" / "203.0.113.12").unlink()
+    silence(site, "m2")
     result = subprocess.run(command, cwd=site, env=env, capture_output=True, text=True, check=False)
     assert result.returncode == 3, result.stdout
-    assert "5 passed, 4 skipped, 1 error" in result.stdout
+    assert f"{EACH} passed, {EACH - 1} skipped, 1 error" in result.stdout

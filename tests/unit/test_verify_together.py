@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet
 from mailwright.model.role import Agreement, Result, Role, Settings
 from mailwright.model.site import Site
 from mailwright.observe import parse
-from mailwright.verify.batch import TIMED_OUT
-from mailwright.verify.expectation import Evidence, UnknownError
+from mailwright.verify.batch import KILLED, TIMED_OUT
+from mailwright.verify.expectation import Evidence
 from mailwright.verify.together import joint
 
 OBSERVATION = """\
@@ -91,7 +92,7 @@ def test_one_judgement_is_made_over_all_answers(asked, site):
     assert one.report(fault).startswith(f"m1, m2: {NAME} (declared by pair)\n")
 
 
-@pytest.mark.parametrize("nothing", [None, Result(TIMED_OUT, "", "")])
-def test_without_every_answer_nothing_is_known(asked, nothing):
-    with pytest.raises(UnknownError):
+@pytest.mark.parametrize("nothing", [None, Result(TIMED_OUT, "", ""), Result(KILLED, "", "")])
+def test_without_every_answer_nothing_is_known_and_who_owes_one_is_named(asked, nothing):
+    with pytest.raises(UnknownError, match="m2: its command"):
         asked(m1=Result(0, "la", ""), m2=nothing)

@@ -1,7 +1,8 @@
 """The name server: knot, authoritative and signing for every zone of the lab.
 
 Zones of the fleet start almost empty and take signed updates from the fleet's key. `example.` and
-`mailbox.example.` are the world's own and follow the fleet file.
+`mailbox.example.` are the world's own and follow the fleet file. `bogus.example.` is what no resolver may
+believe: its delegation says that it is signed, and it is not.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from mailwright.lab.plan import PARENT_ZONE, WORLD, LabPlan
 from mailwright.lab.world import WorldHost, template
 
 MAILBOX_ZONE = "mailbox.example."
+BOGUS_ZONE = "bogus.example."
 
 
 def all_zones(plan: LabPlan) -> tuple[str, ...]:
@@ -36,6 +38,7 @@ def name_server(plan: LabPlan) -> WorldHost:
         algorithm=provider.algorithm,
         secret=keys.tsig_secret(plan),
         own=(PARENT_ZONE, MAILBOX_ZONE),
+        bogus=BOGUS_ZONE,
         fleet=plan.fleet_zones,
         proofs=knot(proving, keys.acme_secrets(plan)),
         acls=[acl_name(each) for each in proving],
@@ -50,6 +53,7 @@ def name_server(plan: LabPlan) -> WorldHost:
             *(_private(f"/etc/knot/keys/{zone}pem", pem) for zone, pem in signing.items()),
             _zone(PARENT_ZONE, _parent_records(plan)),
             _zone(MAILBOX_ZONE, _mailbox_records(plan)),
+            _zone(BOGUS_ZONE, []),
         ),
         units=("knot.service",),
         once=tuple(_zone(zone, _fleet_records(plan, zone)) for zone in plan.fleet_zones),
@@ -72,7 +76,7 @@ def _parent_records(plan: LabPlan) -> list[str]:
     for zone in (MAILBOX_ZONE, *plan.fleet_zones):
         if zone.endswith("." + PARENT_ZONE):
             records += [f"{zone} NS ns.example.", f"{zone} DS {keys.zone_key(plan, zone).ds}"]
-    return records
+    return [*records, f"{BOGUS_ZONE} NS ns.example.", f"{BOGUS_ZONE} DS 1 13 2 {'00' * 32}"]
 
 
 def _mailbox_records(plan: LabPlan) -> list[str]:

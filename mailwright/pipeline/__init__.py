@@ -1,0 +1,1 @@
+"""What the pipelines of a fleet's repository do, on whatever system runs them."""

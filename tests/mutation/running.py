@@ -1,0 +1,147 @@
+"""Doing and undoing: each look shows one damage, and that the one before it is undone."""
+
+import shlex
+import time
+from collections import defaultdict
+
+from mailwright.model.errors import MailwrightError
+from tests.mutation.sabotage import Look, Verdict, judged
+from tests.mutation.subject import FRESHEN
+
+BATCH = 40
+"""Quiet sabotages that are done at once."""
+_PAUSE = 0.3
+_LOOKS = 3
+_PATIENCE = 300
+"""Seconds that a damage or its inverse may take."""
+_REMEMBERS = {"check-postfix-the mail log has no errors": "systemctl restart postfix"}
+"""Checks that see a damage after it is undone, and what makes them forget."""
+
+
+def batches(sabotages):
+    """Put those together that may be done at once, and apart what follows on its like.
+
+    A batch whose checks the next one may touch would not be seen to heal, so neighbours are strangers to each
+    other where that can be had.
+    """
+    made = []
+    for sabotage in sabotages:
+        fits = (b for b in made if len(b) < BATCH and all(sabotage.beside(other) for other in b))
+        batch = next(fits, None) if sabotage.how.together else None
+        if batch is None:
+            made.append([sabotage])
+        else:
+            batch.append(sabotage)
+    ordered = []
+    while made:
+        last = ordered[-1] if ordered else []
+        ordered.append(made.pop(next((i for i, b in enumerate(made) if not _veil(b, last)), 0)))
+    return ordered
+
+
+def _veil(batch, before):
+    """Whether `batch` could hide that a check of the batch before it stayed red."""
+    return any(one.allows(other.target) for one in batch for other in before)
+
+
+class Runner:
+    """Runs sabotages on one machine; `tell` is given each verdict as it is known."""
+
+    def __init__(self, subject, tell):
+        self.subject = subject
+        self.tell = tell
+        self.looks = 0
+
+    def run(self, sabotages):
+        """Judge all of them; the machine is green before and after, or this raises MailwrightError."""
+        self.green("before anything is done")
+        before = []
+        for batch in batches(sabotages):
+            if _veil(batch, before):
+                self.green(f"after {before[-1].title}")
+            before = batch if self.batch(batch) else []
+        self.green(f"after {before[-1].title}" if before else "in the end")
+
+    def batch(self, batch, *, again=False):
+        """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look.
+
+        What does not end as it should is done once more, from green: what the machine did by itself
+        meanwhile is no verdict on the sabotage.
+        """
+        began = time.monotonic()
+        look, broken = self._damaged(batch)
+        seconds = (time.monotonic() - began) / len(batch)
+        verdicts = [
+            Verdict(sabotage, *(("broken", broken) if broken else found), seconds)
+            for sabotage, found in zip(batch, judged(batch, look), strict=True)
+        ]
+        if all(verdict.good for verdict in verdicts):
+            for verdict in verdicts:
+                self.tell(verdict)
+            return True
+        self.green(f"after {batch[-1].title}")
+        if again:
+            self.tell(verdicts[0])
+            return False
+        for sabotage in batch:
+            if self.batch([sabotage], again=True):
+                self.green(f"after {sabotage.title}")
+        return False
+
+    def _damaged(self, batch):
+        """(the look while a batch is done, why one could not be done)."""
+        look, broken = Look({}, {}), ""
+        try:
+            self._shell((sabotage, sabotage.how.damage) for sabotage in batch)
+            patience = max(sabotage.how.patience for sabotage in batch)
+            look = self._until(lambda seen: all(o == "killed" for o, _ in judged(batch, seen)), patience)
+        except MailwrightError as error:
+            broken = str(error)
+        finally:
+            self._shell((sabotage, sabotage.how.undo) for sabotage in reversed(batch))
+            self.subject.host.run(FRESHEN, timeout=_PATIENCE).require(FRESHEN)
+        return look, broken
+
+    def green(self, when, patience=60):
+        """See that nothing is red, or unknown.
+
+        Raises:
+            MailwrightError: something stays so; what follows would prove nothing.
+        """
+        seen = self._until(lambda seen: not seen.amiss or seen.red.keys() & _REMEMBERS.keys(), patience)
+        for name in seen.red.keys() & _REMEMBERS.keys():
+            self.subject.host.run(_REMEMBERS[name], timeout=_PATIENCE)
+        if amiss := seen.amiss and self._until(lambda seen: not seen.amiss, patience).amiss:
+            found = "\n".join(f"  {name}: {found}" for name, found in amiss.items())
+            raise MailwrightError(f"{self.subject.name} is not green {when}:\n{found}")
+
+    def _until(self, wanted, patience):
+        """Look again until what is seen is as `wanted`, or time is over; returns the last look.
+
+        Where a look takes all the time there is, because the lab's machine is busy, there are a few at least.
+        """
+        end, looks, look = time.monotonic() + patience, 0, None
+        while look is None or not (wanted(look) or (looks >= _LOOKS and time.monotonic() > end)):
+            if look is not None:
+                time.sleep(_PAUSE)
+            look, looks = self.subject.look(), looks + 1
+        self.looks += looks
+        return look
+
+    def _shell(self, wanted):
+        """Run shell for each of some sabotages, all of it by one command a host.
+
+        Raises:
+            MailwrightError: the shell of one failed; that of the others has been run.
+        """
+        hosts, scripts = {}, defaultdict(list)
+        for sabotage, command in wanted:
+            said = shlex.quote(f"{sabotage.title}: its shell failed")
+            for host in [self.subject.others[name] for name in sabotage.how.at] or [self.subject.host]:
+                hosts[host.name] = host
+                # Not `(...) || ...`: the shell would go on after an error within.
+                script = f"(set -e\n{command}\n)\n[ $? = 0 ] || {{ echo {said} >&2; failed=1; }}"
+                scripts[host.name].append(script)
+        for name, parts in scripts.items():
+            script = "\n".join(["export LC_ALL=C failed=0", *parts, "exit $failed"])
+            hosts[name].run(script, timeout=_PATIENCE).require()
