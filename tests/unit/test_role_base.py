@@ -100,10 +100,13 @@ def test_weak_sshd_settings_are_named():
 
 
 def test_a_clock_that_is_off_is_found(monkeypatch):
-    monkeypatch.setattr(base.time, "time", lambda: 1_000_000.0)
-    assert base._clock(Result(0, "1000010\n", "")) is None
-    assert "600 seconds" in base._clock(Result(0, "1000600\n", ""))
-    assert "not synchronised" in base._clock(Result(0, "1000000\nLeap status     : Not synchronised\n", ""))
+    asked = 1_000_000.0
+    monkeypatch.setattr(base.time, "time", lambda: asked + 100)  # the machine was busy
+    assert base._clock(asked, Result(0, "1000110\n", "")) is None
+    assert "600 seconds" in base._clock(asked, Result(0, "1000700\n", ""))
+    assert "600 seconds" in base._clock(asked, Result(0, "999400\n", ""))
+    unsynchronised = Result(0, "1000000\nLeap status     : Not synchronised\n", "")
+    assert "not synchronised" in base._clock(asked, unsynchronised)
 
 
 def test_held_and_pinned_packages_are_named_by_the_fleet_file(plan, content_of):
