@@ -1,6 +1,7 @@
 """Packages of a test's own, and an archive of them on a host: updates are pending because a test says so."""
 
 import hashlib
+import re
 import subprocess
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -18,6 +19,9 @@ _PLUG = (
     ' case $f in sources.list) mv "$f" /etc/apt/ ;; *) mv "$f" /etc/apt/sources.list.d/ ;; esac; done;'
     f" rmdir {_AWAY}; rm -rf /var/lib/apt/lists/*"
 )
+
+# Fields of dpkg's status file that no archive has, the last of them with lines of its own.
+_OF_DPKG = re.compile(r"\n(?:Status|Config-Version): .*|\nConffiles:(?:\n .*)+")
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class Deb:
 
 
 class Archive:
-    """An archive on a host, which for the time being has no other."""
+    """An archive on a host, which for the time being has no other: it names what is installed as well."""
 
     def __init__(self, host, release):
         self.host, self.release = host, release
@@ -75,7 +79,7 @@ class Archive:
         for kind, label in (("plain", "Lab"), ("security", "Debian-Security")):
             place = f"{SOURCE}/{kind}"
             stanzas = [self._put(folder, place, deb) for deb in debs if deb.security == (kind == "security")]
-            packages = "\n".join(stanzas)
+            packages = "\n".join(stanzas if kind == "security" else stanzas + self._installed())
             codename = self.release + ("-security" if kind == "security" else "")
             self._write(f"{place}/Packages", packages)
             self._write(f"{place}/Release", _release(label, codename, packages.encode()))
@@ -95,6 +99,15 @@ class Archive:
         *control, digest = said.stdout.splitlines()
         more = (f"Filename: ./{built.name}", f"Size: {len(content)}", f"SHA256: {digest.split()[0]}", "")
         return "\n".join((*control, *more))
+
+    def _installed(self):
+        """What came from the archives that are away, by name alone; else it would seem to come from none."""
+        status = self.host.read("/var/lib/dpkg/status").decode()
+        return [
+            f"{_OF_DPKG.sub('', stanza)}\nFilename: ./elsewhere\nSize: 1\n"
+            for stanza in status.strip().split("\n\n")
+            if "\nStatus: install ok installed\n" in stanza and not stanza.startswith("Package: mw-")
+        ]
 
     def _write(self, path, text):
         self.host.run(f"mkdir -p $(dirname {path}) && cat >{path}", stdin=text).require()

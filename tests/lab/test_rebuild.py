@@ -25,7 +25,7 @@ from tests.lab.variants import variant
 
 MINUTES = 7
 
-pytestmark = pytest.mark.rounds
+pytestmark = [pytest.mark.slow, pytest.mark.rounds]
 
 NAME = "out1"
 QUEUED = 1000

@@ -110,6 +110,7 @@ def boot(host):
     return host.run("cat /proc/sys/kernel/random/boot_id").require().stdout
 
 
+@pytest.mark.slow
 @pytest.mark.rounds
 @pytest.mark.proof("packages are upgraded under load, host by host with a reboot, and nothing is lost")
 def test_an_upgrade_goes_through_the_fleet_while_it_serves(

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,7 @@ sys.path.insert(0, str(PROGRAM))
 
 from mailwright_backup_keeper import __main__ as program  # noqa: E402
 from mailwright_backup_keeper import doors, looking, room  # noqa: E402
-from mailwright_backup_keeper.memory import Snapshot, missed, recall, recorded  # noqa: E402
+from mailwright_backup_keeper.memory import Snapshot, missed, recall, recorded, replace  # noqa: E402
 from mailwright_backup_keeper.retention import gone  # noqa: E402
 from mailwright_backup_keeper.wanted import Failed, Rules  # noqa: E402
 
@@ -297,6 +298,19 @@ def test_a_keeper_that_remembers_nothing_of_a_store_elsewhere_prunes_no_history(
     seen = json.loads(keeper("snapshots").stdout)
     assert [one["id"][0] for one in seen] == ["a", "b", "c"]
     assert [round((time.time() - one["seen"]) / 86400) for one in seen] == [20, 10, 5]
+
+
+def test_those_who_remember_at_the_same_time_do_not_take_each_other_s_file_away(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)  # it takes its time, and is not the question
+
+    def write(number):
+        for turn in range(50):
+            replace(tmp_path / "seen.json", json.dumps([number] * 1000 * (turn % 3)), 0o600)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(4)))
+    assert set(json.loads((tmp_path / "seen.json").read_text())) < {0, 1, 2, 3}
+    assert [file.name for file in tmp_path.iterdir()] == ["seen.json"]
 
 
 def test_once_something_is_remembered_what_is_new_elsewhere_arrives_when_it_is_seen(keeper, tmp_path):

@@ -5,11 +5,12 @@ One is written by whoever has looked, at any time; the other by the one run at a
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,16 +156,28 @@ def recorded(wanted: Wanted, name: str, kind: str) -> Iterator[Memory]:
 
 
 def replace(file: Path, text: str, mode: int) -> None:
-    """Put a file in place whole."""
+    """Put a file in place whole, one writer after the other."""
     new = file.with_name(f".{file.name}.new")
     file.parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    handle = _held(new, mode)
     with os.fdopen(handle, "w") as stream:
         os.fchmod(handle, mode)
+        os.ftruncate(handle, 0)
         stream.write(text)
         stream.flush()
         os.fsync(handle)
-    new.replace(file)
+        new.replace(file)  # while it is held
+
+
+def _held(new: Path, mode: int) -> int:
+    """A file that nobody else writes; whoever had it before may have put it in place meanwhile."""
+    while True:
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT, mode)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with suppress(FileNotFoundError):
+            if os.path.samestat(new.stat(), os.fstat(handle)):
+                return handle
+        os.close(handle)
 
 
 def _file(wanted: Wanted, name: str, kind: type[Memory | Seen | Missed]) -> Path:
