@@ -9,15 +9,16 @@ from email.utils import formatdate
 SOURCE = "/srv/updates"
 _LIST = "/etc/apt/sources.list.d/updates.list"
 _AWAY = "/etc/apt/sources.off"
+_LISTS = "/var/lib/apt/lists"
 _UNPLUG = (
     f"[ -d {_AWAY} ] && exit 0; mkdir -p {_AWAY} && "
     "for f in /etc/apt/sources.list /etc/apt/sources.list.d/*; do"
-    f' [ ! -f "$f" ] || mv "$f" {_AWAY}/; done'
+    f' [ ! -f "$f" ] || mv "$f" {_AWAY}/; done; mv {_LISTS} {_LISTS}.off; mkdir {_LISTS}'
 )
 _PLUG = (
     f"rm -rf {SOURCE} {_LIST}; cd {_AWAY} 2>/dev/null || exit 0; for f in *; do"
     ' case $f in sources.list) mv "$f" /etc/apt/ ;; *) mv "$f" /etc/apt/sources.list.d/ ;; esac; done;'
-    f" rmdir {_AWAY}; rm -rf /var/lib/apt/lists/*"
+    f" rmdir {_AWAY}; rm -rf {_LISTS}; mv {_LISTS}.off {_LISTS}"
 )
 
 # Fields of dpkg's status file that no archive has, the last of them with lines of its own.
