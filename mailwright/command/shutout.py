@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from mailwright.backup.copies import QUEUE
 from mailwright.backup.programs import Keeper
 from mailwright.backup.snapshots import RETENTIONS, BackupError, Snapshot, holds, span, stamp
 from mailwright.command.alone import alone
@@ -70,7 +71,8 @@ class Lost:
             return "brought back before"
         if site.fleet.backup.kept_by == name:
             return "it kept the backups itself, its own too: what there is of it is known once it is deployed"
-        chosen = newest(Keeper.of(site.fleet).snapshots(name), at)
+        made = Keeper.of(site.fleet).snapshots(name)
+        chosen = newest(made, at)
         if not chosen:
             by_then = f" of {stamp(at)} or before" if at else ""
             raise BackupError(
@@ -83,12 +85,17 @@ class Lost:
             f"{', '.join(each.paths) or 'names and numbers of accounts'}"
             for each in chosen
         ]
-        declared = site.plan(self.growing.machine(site)).merged.backups
-        lines += [
-            f"in none of these: {path.path} ({path.reason}); --at TIME takes older ones"
-            for path in declared
-            if not any(each.retention == path.retention and holds(each, path) for each in chosen)
-        ]
+        for path in site.plan(self.growing.machine(site)).merged.backups:
+            if any(each.retention == path.retention and holds(each, path) for each in chosen):
+                continue
+            older = next(iter(newest([each for each in made if holds(each, path)], at)), None)
+            when = f"it comes back from that of {stamp(older.time)}" if older else "in no older one either"
+            lines.append(f"in none of these: {path.path} ({path.reason}): {when}")
+            if older and path.path == QUEUE:
+                self.growing.operator.agree(
+                    f"The queue is older than the other backups, of {stamp(older.time)}: what has left since "
+                    "then is sent again. Bring it back?"
+                )
         lost = f"what {name} took or changed after these times is lost, unless its disk comes back"
         return "\n".join([*lines, lost])
 

@@ -31,6 +31,7 @@ from mailwright.model.visit import OutsideCheck
 from mailwright.render import render
 from roles.postfix import behaviour, behind, condition, outside, probe
 from roles.postfix.addresses import FORWARDED, Addresses, only_ours, rights
+from roles.postfix.condition import QUEUE
 from roles.postfix.membership import HEALTH_LOG, ROTATION, Membership
 
 HOME = "/etc/postfix"
@@ -38,7 +39,6 @@ MAIL = "/srv/mail"
 """Maildirs of what comes back: DOMAIN/NAME/."""
 MAIL_USER = INBOUND  # main.cf has it by number: virtual(8) takes nothing else
 _MAILDIRS = Directory(MAIL, MAIL_USER.name, MAIL_USER.name, 0o750)
-QUEUE = "/var/spool/postfix"
 COPY = "/usr/local/sbin/mailwright-mail-copy"
 """Copies mail that moves, and puts it back; the role backup runs it."""
 _COPIES = ".backup"

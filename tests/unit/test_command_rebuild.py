@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -177,6 +177,14 @@ def test_what_is_lost_is_said_and_a_machine_without_a_snapshot_is_not_begun(inve
     assert "what out1 took or changed after these times is lost" in said
     assert "in none of these: /etc/mailwright/certificates" in said
     assert "in none of these: /var/spool/postfix" not in said
+    asked = []
+    monkeypatch.setattr(Operator, "agree", lambda _, question: asked.append(question))
+    had["out1"] += (Snapshot(when + timedelta(hours=1), "2", "short", ("/srv/other",)),)
+    said = lost(inventory).backups(None)
+    (queue,) = (line for line in said.splitlines() if line.startswith("in none of these: /var/spool/postfix"))
+    assert queue.endswith("it comes back from that of 2026-11-22T09:00:00Z")
+    assert len(asked) == 1
+    assert "of 2026-11-22T09:00:00Z: what has left since then is sent again" in asked[0]
     with pytest.raises(BackupError, match="has no snapshot of 2026-11-21T00:00:00Z or before"):
         lost(inventory).backups(datetime(2026, 11, 21, tzinfo=UTC))
     with pytest.raises(BackupError, match="remove --lost"):
