@@ -341,6 +341,7 @@ def test_in_the_end_the_old_keys_are_nowhere_and_the_hosts_and_servers_are_as_pl
             for host in HOSTS:
                 there = deployed.host(host).run(f"test -e /etc/opendkim/keys/{domain}/{selector}.pem").ok
                 assert there == (state == "signing")
-    assert mailwright("plan", fleet_file).returncode == 0
+    planned = mailwright("plan", fleet_file)
+    assert planned.returncode == 0, planned.stdout[-3000:]
     done = mailwright("dkim", "status", fleet_file)
     assert done.returncode == 0, done.stdout
