@@ -44,8 +44,9 @@ def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]
 
 
 def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
-    asked = [(e.name, e.command) for e in expectations if e.command is not None]
-    commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
+    asked = {e.name: e.command for e in expectations if e.command is not None}
+    once = tuple(dict.fromkeys(asked.values()))  # several may judge the answer to one
+    commands = [sockets.COMMAND, observe.script(needs), *once, sockets.COMMAND]
     output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1))))
     frames = batch.parse(output.stdout)
     last = len(commands) - 1
@@ -63,7 +64,8 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
         raise UnknownError(f"it was looked at as user {seen.uid}; only root sees everything")
     if frames[last].status != 0:
         raise UnknownError(f"`{sockets.COMMAND}` failed: {frames[last].stderr.strip()[:200]}")
-    results = {name: frames[i] for i, (name, _) in enumerate(asked, start=2) if i in frames}
+    answers = {command: frames[i] for i, command in enumerate(once, start=2) if i in frames}
+    results = {name: answers[command] for name, command in asked.items() if command in answers}
     return Evidence(seen, before, after, results)
 
 
