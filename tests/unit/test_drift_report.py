@@ -6,11 +6,16 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
+from maildns.provider import Change
+from maildns.records import RRset
 from mailwright.command import drift as command
 from mailwright.command.main import run as mailwright
+from mailwright.dnsplan import Plans, Unread
+from mailwright.drift import zones
 from mailwright.drift.ask import QUESTION, _outside
 from mailwright.drift.finding import Finding
 from mailwright.drift.machine import MachineDrift, drift_of
@@ -317,3 +322,38 @@ def test_accepting_asks_only_machines_that_drifted(fleet, monkeypatch, capsys):
     assert mailwright(["drift", str(file), "--accept", "--yes"]) == 0
     assert accepted == ["out2"]
     capsys.readouterr()
+
+
+def test_a_machine_that_cannot_say_all_is_reported_once_and_is_no_all_clear(tmp_path):
+    file, dim = tmp_path / "r", replace(DRIFTED, findings=(), blind=("unit",))
+    remember(file, report(DRIFTED), {})
+    (told,) = news(report(dim), recall(file))
+    assert (told.blind, told.gone, status_of((told,))) == (True, (), 3)
+    remember(file, report(dim), recall(file))
+    assert news(report(dim), recall(file)) == ()
+    (gone,) = news(report(CLEAN), recall(file))
+    assert gone.gone == (FOUND,)
+
+
+def test_what_a_machine_cannot_say_is_shown_among_the_news(fleet, capsys, tmp_path):
+    file, states = fleet
+    states["out1"] = replace(CLEAN, name="out1", blind=("unit",))
+    assert mailwright(["drift", str(file), "--quiet", "--state", str(tmp_path / "r")]) == 3
+    out = capsys.readouterr().out
+    assert "out1  nothing changed, as far as is known" in out
+    assert "could not say all of: unit" in out
+
+
+def test_the_changes_of_one_zone_hide_no_zone_that_cannot_be_read(monkeypatch):
+    change = Change(RRset("a.example.", "A", 60, frozenset({"192.0.2.1"})), None, "by hand")
+    drifted = SimpleNamespace(zone="a.example.", changes=(change,), conflicts=())
+    monkeypatch.setattr(
+        zones, "plan_site", lambda _: Plans((drifted,), (), {}, unread=(Unread("b.example.", "no answer"),))
+    )
+    found = zones.drift_of_zones(None)
+    assert (found.state, len(found.findings), found.blind) == ("drift", 1, ("zone b.example.",))
+    assert json.loads(report(found).as_json())["dns"]["blind"] == ["zone b.example."]
+    monkeypatch.setattr(
+        zones, "plan_site", lambda _: Plans((), (), {}, unread=(Unread("b.example.", "no answer"),))
+    )
+    assert zones.drift_of_zones(None).unknown == "b.example. cannot be read: no answer"
