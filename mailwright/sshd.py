@@ -1,9 +1,20 @@
-"""What must hold of an sshd configuration before and after it is exchanged. Pure."""
+"""What must hold of an sshd configuration before and after it is exchanged, and how sshd takes it. Pure."""
 
 from __future__ import annotations
 
 import re
 import shlex
+
+HOLDS = "! systemctl -q is-active ssh.socket"
+"""Shell test: sshd listens itself. Where systemd does so for it, as images with `ssh.socket` have it, sshd
+ends when it is to reload, because its port is taken. Connections outlive that (`KillMode=process`)."""
+SAVE = f"{HOLDS} && : >sshd-listened || :"
+ACTIVATE = f"{HOLDS} || systemctl stop ssh.socket\nsystemctl reload ssh.service"
+REVERT = """\
+if [ -e sshd-listened ]; then systemctl reload ssh.service
+else systemctl stop ssh.service; systemctl start ssh.socket || systemctl start ssh.service; fi
+"""
+"""The texts of a `Guard`: sshd takes its configuration and listens itself from then on; and the way back."""
 
 _WEAK = {
     "kexalgorithms": re.compile(r"nistp|^diffie-hellman"),
