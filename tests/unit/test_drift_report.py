@@ -15,7 +15,7 @@ from maildns.records import RRset
 from mailwright.command import drift as command
 from mailwright.command.main import run as mailwright
 from mailwright.dnsplan import Plans, Unread
-from mailwright.drift import zones
+from mailwright.drift import ask, zones
 from mailwright.drift.ask import QUESTION, _outside
 from mailwright.drift.finding import Finding
 from mailwright.drift.machine import MachineDrift, drift_of
@@ -192,6 +192,28 @@ def test_a_machine_that_does_not_answer_is_unknown():
     assert drift_of(PLAN, lambda _: Result(0, "Welcome!", ""), Redactor([])).state == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("changes", "well"),
+    [({"roles": None}, False), ({"by": 7}, True), ({"version": 2}, False), ({"dirty": "x"}, True)],
+)
+def test_a_record_that_somebody_edited_is_read_or_none(changes, well):
+    text = json.dumps(json.loads(APPLIED.as_json()) | changes)
+    read = Applied.read(text)
+    assert (read is not None) is well
+    assert str(read)
+
+
+def test_an_answer_without_a_time_is_unknown():
+    said = Result(0, "mailwright-drift 1\nuid 0\nmailwright-drift end", "")
+    assert "time of day" in drift_of(PLAN, lambda _: said, Redactor([])).unknown
+
+
+def test_an_answer_that_would_fill_the_memory_is_not_unpacked(monkeypatch):
+    monkeypatch.setattr(ask, "_SURVEYED", 10_000)
+    drift, _ = asked(more=[f"rule\t{n}\t" for n in range(10_000)])
+    assert drift.unknown == "it could not be surveyed"
+
+
 FOUND = Finding("package held", "curl")
 CLEAN, DRIFTED = MachineDrift("a", APPLIED), MachineDrift("a", APPLIED, (FOUND,))
 SILENT = MachineDrift("b", unknown="no route")
@@ -322,6 +344,12 @@ def test_accepting_asks_only_machines_that_drifted(fleet, monkeypatch, capsys):
     assert mailwright(["drift", str(file), "--accept", "--yes"]) == 0
     assert accepted == ["out2"]
     capsys.readouterr()
+
+
+def test_nothing_is_accepted_that_is_not_shown(fleet, capsys):
+    file, _ = fleet
+    assert mailwright(["drift", str(file), "--accept", "--yes", "--changes-only"]) == 1
+    assert "take one of them" in capsys.readouterr().err
 
 
 def test_a_machine_that_cannot_say_all_is_reported_once_and_is_no_all_clear(tmp_path):
