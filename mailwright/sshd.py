@@ -7,9 +7,13 @@ import shlex
 
 HOLDS = "! systemctl -q is-active ssh.socket"
 """Shell test: sshd listens itself. Where systemd does so for it, as images with `ssh.socket` have it, sshd
-ends when it is to reload, because its port is taken. Connections outlive that (`KillMode=process`)."""
+ends when it is to reload: it cannot bind the port that it was handed. A restart leaves connections alone
+(`KillMode=process` of its unit)."""
 SAVE = f"{HOLDS} && : >sshd-listened || :"
-ACTIVATE = f"{HOLDS} || systemctl stop ssh.socket\nsystemctl reload ssh.service"
+ACTIVATE = f"""\
+if {HOLDS}; then systemctl reload ssh.service
+else systemctl stop ssh.socket; systemctl restart ssh.service; fi
+"""
 REVERT = """\
 if [ -e sshd-listened ]; then systemctl reload ssh.service
 else systemctl stop ssh.service; systemctl start ssh.socket || systemctl start ssh.service; fi
