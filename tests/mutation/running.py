@@ -83,7 +83,7 @@ class Runner:
         """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look.
 
         What does not end as it should is done once more, from green: what the machine did by itself
-        meanwhile is no verdict on the sabotage.
+        meanwhile is no verdict on the sabotage. Of a batch, that is each half.
         """
         began = time.monotonic()
         look, broken = self._damaged(batch)
@@ -103,9 +103,11 @@ class Runner:
         if again:
             self.tell(verdicts[0])
             return False
-        for sabotage in batch:
-            if self.batch([sabotage], again=True):
-                self.healed([sabotage])
+        if len(batch) == 1:
+            return self.batch(batch, again=True)
+        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+            if self.batch(half):
+                self.healed(half)
         return False
 
     def _damaged(self, batch):

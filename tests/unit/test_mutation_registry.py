@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -203,6 +204,20 @@ def test_a_damage_that_does_not_heal_is_no_end_if_the_machine_can_be_mended():
 def test_a_damage_that_does_not_heal_is_the_end_otherwise():
     with pytest.raises(MailwrightError, match="not green"):
         Runner(Patient(["b"]), lambda _: None).run([wound(name) for name in "abc"])
+
+
+@pytest.mark.usefixtures("hasty")
+def test_of_a_batch_that_is_not_exact_only_what_is_wrong_is_told_as_such():
+    together = [
+        Sabotage("m1", "role", name, replace(wound(done).how, together=QUIET))
+        for name, done in zip("abcdefgh", "abcdxfgh", strict=True)
+    ]
+    verdicts = []
+    Runner(Patient(), verdicts.append).run(together)
+    assert {v.sabotage.target: v.outcome for v in verdicts} == {
+        **dict.fromkeys("abcdfgh", "killed"),
+        "e": "survived",
+    }
 
 
 def test_a_word_chooses_a_role_a_machine_or_a_check(sabotages):
