@@ -27,8 +27,8 @@ from mailwright.pipeline.forge import forge
 from mailwright.pipeline.login import aws, ssh_keys
 from mailwright.redact import Redactor
 
-_PATIENCE = 20
-"""Seconds for a command to end once the job is cancelled."""
+_PATIENCE = 5
+"""Seconds for a command to end once the job is cancelled: GitHub loses its own after 7.5."""
 SUMMARY = 1024 * 1024
 """Bytes that GitHub shows of a step's summary."""
 _OF_THE_FORGE = re.compile(
