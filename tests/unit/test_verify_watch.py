@@ -102,6 +102,11 @@ def test_a_round_that_cannot_be_made_is_told_once_and_left_out(capsys):
     assert capsys.readouterr().err.count("prod.yaml:3: half saved") == 2
 
 
+def test_a_last_round_that_could_not_be_made_is_no_success():
+    assert Rounds(check("pass"), MailwrightError("out1: another host key")).watch() == 1
+    assert Rounds(check("pass"), MailwrightError("half saved"), check("pass")).watch() == 0
+
+
 def test_a_first_round_that_cannot_be_made_ends_it():
     with pytest.raises(MailwrightError):
         Rounds(MailwrightError("prod.yaml:3: no")).watch()
