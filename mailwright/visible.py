@@ -1,4 +1,4 @@
-"""Text that machines said, for operators to read: nothing in it moves a cursor, hides or turns round. Pure."""
+"""Text that machines said, for operators to read: nothing in it moves a cursor or turns around. Pure."""
 
 from __future__ import annotations
 

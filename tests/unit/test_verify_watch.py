@@ -86,7 +86,7 @@ def test_the_first_round_is_told_whole_and_the_next_ones_by_their_changes():
     assert [done.report.verdict for done in rounds.kept] == ["pass", "fail"]
 
 
-@pytest.mark.parametrize(("last", "status"), [("pass", 0), ("fail", 1), ("unknown", 3)])
+@pytest.mark.parametrize(("last", "status"), [("pass", 0), ("fail", 1), ("unknown", 3), ("skipped", 3)])
 def test_the_exit_status_is_that_of_the_last_round(last, status):
     assert Rounds(check("fail"), check(last)).watch() == status
 
