@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -287,6 +288,13 @@ def test_the_units_run_what_only_reports_changes(tmp_path):
     text = units(tmp_path / "prod.yaml", tmp_path, "/opt/bin/mailwright", "ann")
     assert f"ExecStart=/opt/bin/mailwright drift {tmp_path}/prod.yaml --changes-only --state" in text
     assert "OnCalendar=" in text
+
+
+def test_units_take_a_path_as_it_is_whatever_is_in_it():
+    folder = Path("/srv/my fleet 100%")
+    text = units(folder / "prod.yaml", folder, "/opt/bin/mailwright", "ann")
+    assert 'mailwright drift "/srv/my fleet 100%%/prod.yaml" --changes-only' in text
+    assert "WorkingDirectory=/srv/my fleet 100%%\n" in text
 
 
 FLEET = """\
