@@ -1,6 +1,6 @@
 # `make lab` and `make test` need nothing but git, make, python3 and root (or sudo) on a Debian machine.
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test daemons vagrant check lint format bench mutate soak screenshot clean
+.PHONY: help setup lab test daemons vagrant check lint format bench mutate audit soak screenshot clean
 SHELL := /bin/bash
 
 PYTHON ?= python3
@@ -72,6 +72,15 @@ bench: setup ## measure against peers in the same run and write docs/benchmarks.
 
 mutate: setup ## damage labs of their own in every way that a check should notice, and see that it does (ONLY=postfix)
 	@$(ROOT) env MAILWRIGHT_MUTATIONS="$$MAILWRIGHT_MUTATIONS" python -m tests.mutation $(ONLY)
+
+# Judges that are not ours (lynis comes with a timer).
+audit: setup ## have testssl.sh, nmap, ssh-audit, checkdmarc, systemd and lynis judge the lab that `make lab` leaves (ONLY=nmap, FLEET=...)
+	@PATH="$$PATH:/usr/sbin"; for each in testssl ssh-audit lynis nmap; do command -v $$each || missing=1; done >/dev/null; test -z "$$missing" || { \
+		for each in lynis.service lynis.timer; do \
+			test -e /usr/lib/systemd/system/$$each || $(SUDO) ln -sf /dev/null /etc/systemd/system/$$each; done; \
+		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+			testssl.sh ssh-audit lynis nmap; }
+	@$(ROOT) python -m audit --fleet $(or $(FLEET),inventory/lab.yaml) $(ONLY)
 
 soak: setup daemons ## the rounds that are too long for every day
 	@$(ROOT) env MAILWRIGHT_KILLS=10 MAILWRIGHT_POWER_LOSSES=20 MAILWRIGHT_REBUILD_STORES=host,sftp,s3 MAILWRIGHT_DUMPS=20 python -m pytest tests/lab -m rounds -n 2 --dist loadfile --no-loadscope-reorder

@@ -1,9 +1,24 @@
-"""What must hold of an sshd configuration before and after it is exchanged. Pure."""
+"""What must hold of an sshd configuration before and after it is exchanged, and how sshd takes it. Pure."""
 
 from __future__ import annotations
 
 import re
 import shlex
+
+HOLDS = "! systemctl -q is-active ssh.socket"
+"""Shell test: sshd listens itself. Where systemd does so for it, as images with `ssh.socket` have it, sshd
+ends when it is to reload: it cannot bind the port that it was handed. A restart leaves connections alone
+(`KillMode=process` of its unit)."""
+SAVE = f"{HOLDS} && : >sshd-listened || :"
+ACTIVATE = f"""\
+if {HOLDS}; then systemctl reload ssh.service
+else systemctl stop ssh.socket; systemctl restart ssh.service; fi
+"""
+REVERT = """\
+if [ -e sshd-listened ]; then systemctl reload ssh.service
+else systemctl stop ssh.service; systemctl start ssh.socket || systemctl start ssh.service; fi
+"""
+"""The texts of a `Guard`: sshd takes its configuration and listens itself from then on; and the way back."""
 
 _WEAK = {
     "kexalgorithms": re.compile(r"nistp|^diffie-hellman"),

@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from mailwright import sshd
 from mailwright.converge import operations as op
 from mailwright.model import accounts
 from mailwright.model.errors import FleetError
@@ -19,7 +20,6 @@ from mailwright.model.needs import Directory, File, Needs, Package, Port, Reach,
 from mailwright.model.needs.valid import PACKAGE
 from mailwright.model.role import Check, Context, Result, Role, Settings
 from mailwright.render import render
-from mailwright.sshd import validation, weaknesses
 from roles import vitals
 
 ADMINS = "/etc/mailwright/admins"
@@ -149,6 +149,7 @@ def needs(ctx: Context[BaseSettings]) -> Needs:
             Unit("chrony.service", reads=(CHRONY,)),
             Unit("systemd-journald.service", reads=(JOURNALD,)),
             Unit("ssh.service", reads=(SSHD,), reload=True),
+            Unit("ssh.socket", masked=True),  # that systemd listens in sshd's stead: sshd.py
             Unit("unattended-upgrades.service"),
             Unit("apt-daily.timer"),
             Unit("apt-daily-upgrade.timer"),
@@ -214,9 +215,11 @@ def apply(ctx: Context[BaseSettings]) -> None:
         ctx,
         "exchange the sshd configuration",
         paths=(SSHD,),
-        validate=validation(ctx.machine.ssh.user),
-        activate="systemctl reload ssh.service",
-        revert="systemctl reload ssh.service",
+        validate=sshd.validation(ctx.machine.ssh.user),
+        activate=sshd.ACTIVATE,
+        revert=sshd.REVERT,
+        save=sshd.SAVE,
+        holds=sshd.HOLDS,
     )
     op.files(
         ctx,
@@ -348,7 +351,7 @@ def _clock(asked: float, result: Result) -> str | None:
 def _hardened(result: Result) -> str | None:
     if result.status != 0:
         return result.stderr.strip() or "sshd -T fails"
-    return ", ".join(weaknesses(result.stdout)) or None
+    return ", ".join(sshd.weaknesses(result.stdout)) or None
 
 
 ROLE = Role("base", BaseSettings, apply, needs=needs, files=files, checks=checks, after=())

@@ -32,7 +32,11 @@ def _refused(name: str, port: int, place: str, options: str) -> Check:
             said = result.stdout.strip().splitlines()[-1:] or ["nothing"]
             raise UnknownError(f"no handshake was tried: {said[0][:200]}")
         version = re.search(r"New, (\S+),", result.stdout)
-        agreed = f"it agrees to {version[1] if version else 'TLS'} with {found[1]}"
-        return None if found[1] == "(NONE)" else agreed
+        if found[1] != "(NONE)":
+            return f"it agrees to {version[1] if version else 'TLS'} with {found[1]}"
+        # Who refuses says so (RFC 8446 section 6.2). One that hangs up has not been asked.
+        if "alert" not in result.stdout:
+            raise UnknownError("it refuses nothing, and agrees to nothing: there was no handshake")
+        return None
 
     return Check(name, command, judge, "mailwright apply")

@@ -215,8 +215,8 @@ def _published(key: Key) -> Check:
 
     def judge(result: Result) -> str | None:
         ours, _, published = result.stdout.partition("\n")
-        if "timed out" in published:
-            raise UnknownError("the resolver gave no answer in time")
+        if re.search(r"timed out|no servers could be reached", published):
+            raise UnknownError("the resolver gave no answer")
         text = "".join(re.findall(r'"([^"]*)"', published))
         found = re.search(r"(?:^|;)\s*p=\s*([^;]*)", text)
         if found is None:

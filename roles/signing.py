@@ -27,7 +27,7 @@ _REST = {"Subject": "mailwright verify", "Message-ID": "<verify@mailwright.inval
 # The milter protocol, version 6, as an MTA speaks it that leaves no step out and wants each one answered:
 # options, connect, macros, sender, recipient, headers, body, end. What is added comes before the verdict.
 # (libmilter's mfdef.h; https://www.postfix.org/MILTER_README.html)
-_TALK = r"""use IO::Socket::UNIX; alarm 15; $| = 1;
+_TALK = r"""use IO::Socket::UNIX; $| = 1; $SIG{ALRM} = sub { print "late\n"; exit }; alarm 15;
 sub put { my $p = join "", @_; syswrite $s, pack("N", length $p) . $p }
 sub get { read($s, my $n, 4) == 4 or die "it hung up\n"; read $s, my $p, unpack("N", $n); $p }
 my ($from, @headers) = splice @ARGV, 0, 5;
@@ -61,13 +61,18 @@ def signs(domain: str, selector: str, sockets: Iterable[str], remedy: str) -> Ch
         published = re.search(r"(?:^|;)\s*p=\s*([^;]*)", "".join(re.findall(r'"([^"]*)"', result.stdout)))
         if published is None:
             raise UnknownError(f"{name} is not to be had, so that nothing can be verified")
-        faults = []
+        faults, late = [], ""
         for part in result.stdout.split("signer ")[1:]:
             path, _, said = part.partition("\n")
+            if said.startswith("late\n"):  # the last one that was asked
+                late = path.rpartition("/")[2]
+                continue
             found = _fault(domain, selector, author, said, b64decode(published[1].replace(" ", "")))
             faults += [f"{path.rpartition('/')[2]}: {found}"] if found else []
         if "signer " not in result.stdout:
             raise UnknownError(f"the signers were not asked: {result.stderr.strip()[:200]}")
+        if late and not faults:
+            raise UnknownError(f"{late} gave no answer in time")
         return "; ".join(faults) or None
 
     return Check(f"mail of {domain} is signed by {selector}", command, judge, remedy)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from mailwright.model.errors import UnknownError
@@ -26,7 +27,7 @@ def checks(ctx: Context[Any], pinned: Iterable[str]) -> Iterable[Check]:
     yield Check(
         "packages come from Debian",
         f"apt-cache policy; echo; apt-cache policy {shlex.join(names)}",
-        _origins,
+        partial(_origins, names),
         "apt list --installed; take out the source that is not Debian's, and install Debian's version",
     )
     places = dict.fromkeys((*_PLACES, *(path.path for path in ctx.merged.backups)))
@@ -58,11 +59,13 @@ _SOURCE = re.compile(r" +-?\d+ (\S+ .+ Packages)")
 _VERSION = re.compile(r" (?:\*\*\*|   ) (\S+) -?\d+")
 
 
-def _origins(result: Result) -> str | None:
+def _origins(names: Collection[str], result: Result) -> str | None:
     archives, _, packages = result.stdout.partition("\n\n")
     ours = set(_debian(archives))
     if not ours:
         raise UnknownError("apt has no package lists of Debian's; apt update fetches them")
+    if names and not packages.strip():
+        raise UnknownError(f"apt says something of no package: {result.stderr.strip()[:200] or 'no answer'}")
     faults = [f for name, policy in _policies(packages) if (f := _foreign(name, policy, ours))]
     return "; ".join(faults) or None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,7 +128,7 @@ def verify(inventory: Inventory, reports: Reports = Path("reports")) -> int:
     """
     kinds = {"--junit": "verify.xml", "--html": "verify.html", "--json": "verify.json"}
     options = [word for option, name in kinds.items() for word in (option, str(reports / name))]
-    return _run(inventory, reports, "verify", *options)
+    return _run(inventory, reports, "verify", *options, keeps=kinds.values())
 
 
 @app.command()
@@ -142,9 +142,12 @@ def drift(inventory: Inventory, reports: Reports = Path("reports")) -> int:
     return _run(inventory, reports, "drift")
 
 
-def _run(inventory: Path, reports: Path, command: str, *options: str) -> int:
+def _run(inventory: Path, reports: Path, command: str, *options: str, keeps: Iterable[str] = ()) -> int:
+    """Run a command of ours, and show what it said. `keeps`: what it writes among the reports."""
     with _annotated(), _job(inventory, reports) as (_, here):
         status, text = here.run(command, str(inventory), *options)
+        for name in keeps:
+            here.remask(name)
     summarise(markdown(Told(str(inventory), _title(command, status), text), SUMMARY), os.environ)
     return status
 

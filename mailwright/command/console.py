@@ -2,7 +2,7 @@
 
 Rich leaves colours out where the output is no terminal or NO_COLOR is set (https://no-color.org).
 Lines are never wrapped: they are read by `grep` as often as by people. What looks like the code of an emoji
-is none: `2001:ab:cd::1` would hold one.
+is none: `2001:ab:cd::1` would hold one. What machines said has no power over the terminal.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.text import Text
+
+from mailwright.visible import visible
 
 AsJson = Annotated[bool, typer.Option("--json", help="For programs, on standard output.")]
 
@@ -39,17 +41,17 @@ def commands(summary: str | None = None, **more: Any) -> typer.Typer:  # noqa: A
 
 def say(text: str = "", style: str | None = None) -> None:
     """One or more lines of the result."""
-    _OUT.print(text, style=style)
+    _OUT.print(visible(text), style=style)
 
 
 def note(text: str, style: str | None = "dim") -> None:
     """Something about the work itself, such as progress or advice."""
-    _ERR.print(text, style=style)
+    _ERR.print(visible(text), style=style)
 
 
 def problem(text: str) -> None:
     """What went wrong."""
-    _ERR.print(text, style="red")
+    _ERR.print(visible(text), style="red")
 
 
 def columns(rows: Iterable[Sequence[str]], styles: Sequence[str] = ()) -> None:

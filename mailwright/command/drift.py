@@ -22,6 +22,7 @@ from mailwright.drift.machine import MachineDrift, drift_of
 from mailwright.drift.report import Report, news, recall, remember, state_file, status_of
 from mailwright.drift.units import units
 from mailwright.drift.zones import drift_of_zones
+from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Machine
 from mailwright.model.load import fleet_file
 from mailwright.model.select import select
@@ -69,6 +70,10 @@ def drift(
     Exit status: 0 nothing changed, 1 an error, 2 drift, 3 a machine did not answer or has no record, and
     nothing else is known. With --changes-only: 0 nothing new.
     """
+    if accepting and changes_only:
+        raise MailwrightError(
+            "--accept with --changes-only would take what is not shown, too; take one of them"
+        )
     site = open_site(inventory)
     file = fleet_file(inventory)
     if show_units:

@@ -37,7 +37,8 @@ def show_news(report: Report, told: Iterable[News]) -> None:
         if each.silent:
             say(f"{part.name}  unknown now: {part.unknown}", _STYLES["unknown"])
             continue
-        say(f"{part.name}  {_count(part.findings)}{' (it answers again)' if each.back else ''}", "bold")
+        said = _verdict(part) if each.blind else _count(part.findings)
+        say(f"{part.name}  {said}{' (it answers again)' if each.back else ''}", "bold")
         _show_record(part)
         _show(part.findings)
         for finding in each.gone:

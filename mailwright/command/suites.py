@@ -28,8 +28,8 @@ class Verification:
 
     @property
     def status(self) -> int:
-        """The exit status: 1 after a failure, 3 after an unknown alone, otherwise 0."""
-        return {"fail": 1, "unknown": UNKNOWN}.get(self.report.verdict, 0)
+        """The exit status: 1 after a failure, 3 after an unknown alone or where nothing was looked at, else 0."""
+        return {"pass": 0, "fail": 1}.get(self.report.verdict, UNKNOWN)
 
 
 def verified(

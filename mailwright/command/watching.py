@@ -23,13 +23,14 @@ def watch(
     keep: Callable[[Verification], None],
     pause: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Verify, wait `every` seconds, and so on until ctrl-C; the status is that of the last whole round.
+    """Verify, wait `every` seconds, and so on until ctrl-C; the status is that of the last round.
 
     `verify` is one round, told to a listener; `keep` is handed a round in which something is news: the first,
     and each that has changes. The fleet file is read each time.
 
     Raises:
-        MailwrightError: the first round cannot be made. A later one is left out: a file may be half saved.
+        MailwrightError: the first round cannot be made. A later one is left out, as a file may be half saved;
+            if it is the last, the status is 1.
     """
     last, trouble = None, ""
     try:
@@ -50,6 +51,8 @@ def watch(
                     problem(str(error))
                 trouble = str(error)
     except KeyboardInterrupt:
+        if trouble:
+            return 1
         return UNKNOWN if last is None else last.status
 
 

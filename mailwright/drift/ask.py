@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import gzip
 import re
 import time
 import zlib
@@ -26,16 +25,20 @@ _PATIENCE = 120
 _TEXT = 65_536
 """Octets of a file that are fetched to be shown."""
 _SURVEYED = 64_000_000
-"""Octets that an answer may unpack to."""
+"""Octets that an answer may unpack to. One that is cut there has no end, so that it is not whole."""
+_GZIP = zlib.MAX_WBITS | 16
 
 _HEADER, _FOOTER, _BUSY = "mailwright-drift 1", "mailwright-drift end", "mailwright-drift busy"
 
 # apt's own log knows who upgraded what (apt.conf(5), Dir::Log; apt writes `name:arch (old, new)`).
+# A kernel comes and goes under a name with its version.
 _UNATTENDED = r"""zcat -f /var/log/apt/history.log* | awk '
   /^Start-Date:/ { by = 0 } /^Commandline: .*unattended-upgrade/ { by = 1 }
-  by && /^Upgrade: / { sub(/^Upgrade: /, ""); n = split($0, all, /\), /)
+  by && /^(Install|Upgrade|Remove|Purge): / { did = $1; sub(/^[^ ]+ /, ""); n = split($0, all, /\), /)
     for (i = 1; i <= n; i++) {
-      split(all[i], one, /[ (,)]+/); sub(/:.*/, "", one[1]); print "unattended", one[1], one[3]
+      split(all[i], one, /[ (,)]+/); sub(/:.*/, "", one[1])
+      version = did == "Upgrade:" ? one[3] : did == "Install:" ? one[2] : "-" one[2]
+      print "unattended", one[1], version
     } }
 '"""
 
@@ -77,7 +80,7 @@ class Answer:
     baseline: Survey | None
     now: Survey | None
     unattended: frozenset[tuple[str, str]]
-    """Packages with the versions that unattended-upgrades brought."""
+    """Packages with the versions that unattended-upgrades brought; with `-VERSION`, removed."""
 
 
 def ask(run: Run) -> Answer:
@@ -98,8 +101,12 @@ def ask(run: Run) -> Answer:
     said_by = dict(line.split(" ", 1) for line in lines if " " in line and not line.startswith("unattended"))
     if said_by.get("uid") != "0":
         raise UnknownError(f"it was looked at as user {said_by.get('uid')}; only root sees everything")
+    try:
+        clock = int(said_by["clock"])
+    except (KeyError, ValueError):
+        raise UnknownError("its answer has no time of day") from None
     return Answer(
-        off=_outside(int(said_by["clock"]), began, ended),
+        off=_outside(clock, began, ended),
         applied=Applied.read(_plain(said_by.get("record", "")).decode(errors="replace")),
         wanted=said_by.get("wanted", ""),
         unfinished="unfinished" in lines,
@@ -137,7 +144,7 @@ def _plain(text: str) -> bytes:
 
 def _survey(text: str) -> Survey | None:
     try:
-        unpacked = gzip.decompress(_plain(text)) if text else b""
-    except (OSError, EOFError, zlib.error):
+        unpacked = zlib.decompressobj(wbits=_GZIP).decompress(_plain(text), _SURVEYED)
+    except zlib.error:
         return None
-    return parse(unpacked[:_SURVEYED].decode(errors="replace"))
+    return parse(unpacked.decode(errors="replace"))

@@ -17,7 +17,7 @@ Values = Callable[[str, str | None, str | None], Iterator[Finding]]
 def compare(before: Survey, now: Survey, unattended: Collection[tuple[str, str]] = ()) -> tuple[Finding, ...]:
     """What changed from one survey to the other; nothing of kinds of which one of them could not say all.
 
-    `unattended`: packages with the versions that unattended-upgrades brought.
+    `unattended`: packages with the versions that unattended-upgrades brought; with `-VERSION`, removed.
     """
     found = [*path_findings(before, now)]
     for kind, judge in _JUDGES.items():
@@ -196,12 +196,14 @@ def _told_once(found: list[Finding], unattended: Collection[tuple[str, str]]) ->
             or (finding.kind == "group added" and ("user added", finding.subject) in subjects)
         )
         if not told:
-            known = (
-                finding.kind == "package upgraded" and (_bare(finding.subject), finding.after) in unattended
-            )
+            known = _by_itself(finding) in unattended
             kept.append(replace(finding, expected=True) if known else finding)
     return tuple(kept)
 
 
-def _bare(package: str) -> str:
-    return package.partition(":")[0]
+def _by_itself(finding: Finding) -> tuple[str, str] | None:
+    """A package and its version, as unattended-upgrades would have brought (or with `-`, removed) it."""
+    name = finding.subject.partition(":")[0]
+    if finding.kind in ("package upgraded", "package added"):
+        return name, finding.after
+    return (name, f"-{finding.before}") if finding.kind == "package removed" else None

@@ -37,7 +37,8 @@ class MachineDrift:
     """A run has begun to change it and has not ended well; what that did is among the findings."""
 
     blind: tuple[str, ...] = ()
-    """Kinds of which the machine could not say all, now or when it was applied to: units, packages ..."""
+    """Kinds of which the machine could not say all, now or when it was applied to: units, packages ...
+    Of the DNS: zones that cannot be read."""
 
     @property
     def state(self) -> State:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 
 from mailwright.converge.shell import here, words
 from mailwright.converge.sysctls import needs as sysctl_needs
@@ -52,10 +52,16 @@ class Applied:
             data = json.loads(text)
             if data.get("version") != VERSION:
                 return None
-            found = cls(**{f.name: data[f.name] for f in fields(cls)})
+            return cls(
+                by=str(data["by"]),
+                when=str(data["when"]),
+                commit=str(data["commit"]),
+                dirty=bool(data["dirty"]),
+                fleet=str(data["fleet"]),
+                roles=tuple(map(str, data["roles"])),
+            )
         except (ValueError, AttributeError, KeyError, TypeError):
             return None
-        return cls(**(vars(found) | {"roles": tuple(found.roles)}))
 
     def __str__(self) -> str:
         """As an operator reads it."""

@@ -42,7 +42,7 @@ class Report:
         data = {"version": VERSION, "fleet": self.fleet, "when": self.when, "status": self.status}
         machines = [part.as_data() for part in self.parts if part.name != DNS]
         dns = [part.as_data() for part in self.parts if part.name == DNS]
-        names = ("machine", "applied", "pending", "unfinished", "blind")
+        names = ("machine", "applied", "pending", "unfinished")
         zones = {key: value for key, value in dns[0].items() if key not in names} if dns else None
         return json.dumps(data | {"machines": machines, "dns": zones}, indent=2)
 
@@ -59,9 +59,11 @@ class News:
     """It answered then, and does not now."""
     back: bool = False
     """The other way round."""
+    blind: bool = False
+    """It could say all of itself then, or more, and cannot now."""
 
     def __bool__(self) -> bool:
-        return bool(self.part.findings or self.gone or self.silent or self.back)
+        return bool(self.part.findings or self.gone or self.silent or self.back or self.blind)
 
 
 def state_file(fleet: Path) -> Path:
@@ -100,7 +102,7 @@ def remember(file: Path, report: Report, before: Mapping[str, Any]) -> None:
         known = before.get(part.name, {}).get("findings", []) if part.unknown or part.blind else []
         now = [finding.as_data() for finding in part.findings]
         findings = [*now, *(data for data in known if data not in now)]
-        parts[part.name] = {"unknown": bool(part.unknown), "findings": findings}
+        parts[part.name] = {"unknown": bool(part.unknown), "blind": [*part.blind], "findings": findings}
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = file.with_name(f"{file.name}.new")
@@ -124,7 +126,8 @@ def _news(part: MachineDrift, before: Mapping[str, Any]) -> News:
     new = {finding.key: finding for finding in part.findings}
     fresh = tuple(finding for key, finding in new.items() if key not in old)
     gone = tuple(finding for key, finding in old.items() if key not in new and not part.blind)
-    return News(replace(part, findings=fresh), gone, back=was_unknown)
+    blind = not {*part.blind} <= {*before.get("blind", ())}
+    return News(replace(part, findings=fresh), gone, back=was_unknown, blind=blind)
 
 
 def status_of(told: tuple[News, ...]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 NAME = "mailwright-drift"
@@ -46,8 +47,15 @@ WantedBy=timers.target
 """
 
 
+def _word(text: Path | str) -> str:
+    """A word of a command line (systemd.service(5), COMMAND LINES; systemd.unit(5), SPECIFIERS)."""
+    said = str(text).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    return f'"{said}"' if re.search(r"[\s\"';\\]", said) else said
+
+
 def units(fleet: Path, folder: Path, program: str, user: str) -> str:
     """Both files with the lines that put them to use."""
-    words = {"name": NAME, "fleet": fleet, "folder": folder, "program": program, "user": user}
+    words = {"name": NAME, "fleet": _word(fleet), "folder": str(folder).replace("%", "%%")}
+    words |= {"program": _word(program), "user": user}
     start = f"# systemctl daemon-reload && systemctl enable --now {NAME}.timer\n"
     return "\n".join([_SERVICE.format(**words), _TIMER.format(**words), start]).rstrip("\n")

@@ -26,7 +26,8 @@ def drift_of_zones(site: Site) -> MachineDrift:
     except DnsError as error:
         return MachineDrift(DNS, unknown=str(error))
     findings = tuple(finding for zone in plans.zones for finding in _of_zone(zone))
-    return MachineDrift(DNS, findings=findings, unknown=_unread(plans) if not findings else "")
+    blind = tuple(f"zone {unread.zone}" for unread in plans.unread)
+    return MachineDrift(DNS, findings=findings, unknown=_unread(plans) if not findings else "", blind=blind)
 
 
 def _unread(plans: Plans) -> str:

@@ -112,8 +112,9 @@ class GitHub:
         top = f"{self.environ['GITHUB_API_URL']}/repos/{self.environ['GITHUB_REPOSITORY']}/issues"
         api = Api({"Authorization": f"Bearer {self.environ['GITHUB_TOKEN']}"})
         for one in api.pages(f"{top}/{self._number()}/comments"):
-            # Whoever writes the same first line does not get a text of theirs replaced in our name.
-            ours = one["user"]["login"] == "github-actions[bot]"
+            # Whoever writes the same first line does not get a text of theirs replaced in our name. The user
+            # may be null: an account that is gone.
+            ours = (one["user"] or {}).get("login") == "github-actions[bot]"
             if ours and one["body"].startswith(first_line):
                 return str(api.send("PATCH", f"{top}/comments/{one['id']}", {"body": body})["html_url"])
         return str(api.send("POST", f"{top}/{self._number()}/comments", {"body": body})["html_url"])

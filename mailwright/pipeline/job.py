@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 import secrets as random
@@ -13,6 +15,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
+from xml.sax.saxutils import quoteattr
+
+from markupsafe import escape
 
 from mailwright.drift.provenance import BY
 from mailwright.model.document import display
@@ -22,8 +27,8 @@ from mailwright.pipeline.forge import forge
 from mailwright.pipeline.login import aws, ssh_keys
 from mailwright.redact import Redactor
 
-_PATIENCE = 20
-"""Seconds for a command to end once the job is cancelled."""
+_PATIENCE = 5
+"""Seconds for a command to end once the job is cancelled: GitHub loses its own after 7.5."""
 SUMMARY = 1024 * 1024
 """Bytes that GitHub shows of a step's summary."""
 _OF_THE_FORGE = re.compile(
@@ -120,7 +125,16 @@ def job(site: Site, reports: Path, environ: Mapping[str, str] = os.environ) -> I
     environ = {**({BY: here.who} if here else {}), **environ, **aws(environ)}
     secrets += [value for name, value in environ.items() if _SECRET.fullmatch(name)]
     with _cancelled_by_sigterm(), ssh_keys(site):
-        yield Job(reports, environ, Redactor(secrets))
+        yield Job(reports, environ, Redactor(text for secret in secrets for text in _spellings(secret)))
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """Each line of a secret as text, JSON, HTML and XML have it: reports are masked in their own format."""
+    for line in map(str.strip, secret.splitlines()):
+        yield line
+        yield from (json.dumps(line, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False))
+        yield from (str(escape(line)), html.escape(line), html.escape(line, quote=False))
+        yield quoteattr(line)[1:-1]
 
 
 @contextmanager
@@ -160,13 +174,13 @@ def annotate(error: MailwrightError, environ: Mapping[str, str]) -> None:
         return
     for mistake in error.mistakes:
         if found := _MISTAKE.fullmatch(mistake):
-            place = f"file={_escaped(found['file'])},line={found['line']}"
+            place = f"file={_escaped(found['file'], more=':,')},line={found['line']}"
             _print(f"::error {place}::{_escaped(found['what'])}")
 
 
 def summarise(text: str, environ: Mapping[str, str]) -> None:
     """Show Markdown on the page of the run, where there is such a page."""
-    if path := environ.get("GITHUB_STEPSUMMARY"):
+    if path := environ.get("GITHUB_STEP_SUMMARY"):
         with Path(path).open("a", encoding="utf-8") as file:
             file.write(text.encode()[:SUMMARY].decode(errors="ignore"))
 
@@ -176,8 +190,8 @@ def _print(line: str) -> None:
     sys.stdout.flush()
 
 
-def _escaped(text: str) -> str:
-    """Data of a command to the runner, on one line; as a property it may hold no `:` or `,` either."""
-    for char in "%\r\n:,":
+def _escaped(text: str, more: str = "") -> str:
+    """Data of a command to the runner, on one line; `more`: what a property may not hold either."""
+    for char in f"%\r\n{more}":
         text = text.replace(char, f"%{ord(char):02X}")
     return text

@@ -23,6 +23,8 @@ Run = Callable[[str], Result]
 """Runs a shell command on a machine, as root; raises `UnknownError` when the machine does not answer."""
 
 _MACHINES_AT_ONCE = 16
+_WHOLE = 900
+"""Seconds for all commands together. Each has its own limit, but what waits for a dead disk outlives that."""
 _ARGUMENT = 120_000
 """Octets of one command: Linux takes 128 KiB in one argument (execve(2), MAX_ARG_STRLEN)."""
 
@@ -47,7 +49,9 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
     asked = {e.name: e.command for e in expectations if e.command is not None}
     once = tuple(dict.fromkeys(asked.values()))  # several may judge the answer to one
     commands = [sockets.COMMAND, observe.script(needs), *once, sockets.COMMAND]
-    output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1))))
+    output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1)), limit=_WHOLE))
+    if output.status == batch.TIMED_OUT:
+        raise UnknownError(f"what it was asked came to no end within {_WHOLE} s; does a disk hang?")
     frames = batch.parse(output.stdout)
     last = len(commands) - 1
     if not {0, 1, last} <= frames.keys():
@@ -69,8 +73,10 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
     return Evidence(seen, before, after, results)
 
 
-def packed(script: str) -> str:
+def packed(script: str, *, limit: int = 0) -> str:
     """A script as one command of any POSIX login shell, small and free of quoting.
+
+    `limit`: after so many seconds it is ended, and the status is `TIMED_OUT`.
 
     Raises:
         UnknownError: it is too long for that.
@@ -78,7 +84,8 @@ def packed(script: str) -> str:
     text = base64.b64encode(gzip.compress(script.encode(), mtime=0)).decode()
     if len(text) > _ARGUMENT:
         raise UnknownError(f"its checks take {len(text)} octets, more than one command may have")
-    return f"sh -c {shlex.quote(f'echo {text} | base64 -d | gzip -dc | sh')}"
+    shell = f"timeout -k 5 {limit} sh" if limit else "sh"
+    return f"sh -c {shlex.quote(f'echo {text} | base64 -d | gzip -dc | {shell}')}"
 
 
 class Gathering:

@@ -48,7 +48,8 @@ def chosen(subjects: Sequence[Subject], words: Sequence[str]) -> list[bool]:
 
 
 def _matches(subject: Subject, pattern: str) -> bool:
-    return fnmatchcase(subject.name, pattern) or fnmatchcase(subject.id, pattern)
+    said = (subject.name, subject.id)
+    return pattern in said or any(fnmatchcase(name, pattern) for name in said)
 
 
 def _nothing(word: str, subjects: Sequence[Subject]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 from mailwright.model.errors import UnknownError
 from mailwright.model.fleet import Fleet
@@ -20,6 +20,11 @@ from mailwright.verify.expectation import Evidence, Expectation, Fault
 
 _EXPECTED_SILENCE = 3.0
 """Seconds after which a port that is not for everybody counts as silent: two questions of the kernel's."""
+
+_INNER = tuple(
+    map(ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "fc00::/7"))
+)
+"""RFC 1918, RFC 6598 (behind a provider's translation), RFC 4193."""
 
 
 def of_ports(plan: MachinePlan) -> Iterator[Expectation]:
@@ -145,14 +150,17 @@ def _admitted(fleet: Fleet, readers: frozenset[str | tuple[str, ...]], own: str,
     if "public" in readers:
         return True
     here = ip_address(own) if own else None
-    translated = here is None or (here.is_private and not ip_address(address).is_private)
-    for reader in readers - {"local"}:
-        networks = _networks(fleet, reader)
-        if here and any(here in network for network in networks):
-            return True
-        if reader != "fleet" and isinstance(reader, str) and (translated or not networks):
-            return None
-    return False
+    translated = here is None or (_inner(here) and not _inner(ip_address(address)))
+    networks = {reader: _networks(fleet, reader) for reader in readers - {"local"}}
+    if here and any(here in network for known in networks.values() for network in known):
+        return True
+    named = [known for reader, known in networks.items() if isinstance(reader, str) and reader != "fleet"]
+    return None if any(translated or not known for known in named) else False
+
+
+def _inner(address: IPv4Address | IPv6Address) -> bool:
+    """Whether an address means something within one network only, so that others see another."""
+    return any(address in network for network in _INNER)
 
 
 def _networks(fleet: Fleet, reader: str | tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...]:

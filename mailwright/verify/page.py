@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -33,6 +32,7 @@ from mailwright.verify.report import (
     counts,
     worst,
 )
+from mailwright.visible import visible
 
 _TEMPLATES = Path(__file__).parents[2] / "templates"
 """Those that came with this package: a repository with roles of its own need not have them."""
@@ -185,19 +185,8 @@ def _tally(checks: Sequence[CheckReport]) -> str:
 
 
 def _visible(value: Any) -> Any:  # noqa: ANN401 - whatever the template puts out
-    """Spell out what would be invisible, or would turn the text beside it around.
-
-    Control characters, half surrogates, and format characters such as those of bidirectional text, with
-    which a machine could make an operator read another command than the one that is copied.
-    """
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(map(_spelled, value.replace("\r\n", "\n")))
-
-
-def _spelled(character: str) -> str:
-    shown = character in "\n\t" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Zl", "Zp")
-    return character if shown else character.encode("unicode_escape").decode()
+    """Text as a reader must see it; what is markup already is ours."""
+    return value if not isinstance(value, str) or isinstance(value, Markup) else visible(value)
 
 
 def _asset(environment: Environment, name: str) -> Markup:

@@ -39,14 +39,17 @@ def restarts() -> Question:
     """
     command = (
         "systemctl show -p Id,NRestarts '*.service' | grep -v '^$'; echo; "
-        f"journalctl -q --no-pager --since=-{_MINUTES}min -o cat --output-fields=UNIT"
-        " MESSAGE_ID=5eb03494b6584870a536b337290809b3 2>/dev/null | sort | uniq -c"
+        f"said=$(journalctl -q --no-pager --since=-{_MINUTES}min -o cat --output-fields=UNIT"
+        " MESSAGE_ID=5eb03494b6584870a536b337290809b3) &&"
+        " printf '%s\\n' \"$said\" | sort | uniq -c && echo read"
     )
 
     def judge(result: Result) -> Fault | None:
         counted, _, lately = result.stdout.partition("\n\n")
         if "NRestarts=" not in counted:
             raise UnknownError(f"systemd does not say: {result.stderr.strip()[:200] or 'no answer'}")
+        if not lately.endswith("read\n"):
+            raise UnknownError(f"the journal cannot be read: {result.stderr.strip()[:200] or 'no answer'}")
         since_start = _since_start(counted)
         recent = {name: int(count) for count, name in re.findall(r"^ *(\d+) (\S+)$", lately, re.MULTILINE)}
         loops = [
@@ -82,7 +85,7 @@ def timer(need: Unit) -> Question:
 
     def judge(result: Result) -> Fault | None:
         seen = dict(line.split("=", 1) for line in result.stdout.splitlines() if "=" in line)
-        if "SubState" not in seen:
+        if not {"SubState", "Id"} <= seen.keys():
             raise UnknownError(f"systemd does not say: {result.stderr.strip()[:200] or 'no answer'}")
         # `elapsed` is active, too, but never again due. systemd.timer(5)
         if seen["SubState"] not in ("waiting", "running"):

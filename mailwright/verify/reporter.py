@@ -23,6 +23,7 @@ from mailwright.verify.report import (
     text,
     worst,
 )
+from mailwright.visible import visible
 
 _TOGETHER = "all together"
 """The line of what concerns several machines."""
@@ -62,7 +63,7 @@ class Live(Listener):
         if self.verbose:
             note = f" ({check.note})" if check.note else ""
             line = f"  {WORDS[check.outcome]:8}{check.id}{note}"
-            self.console.print(Text(line, style=_STYLES[check.outcome]))
+            self.console.print(Text(visible(line), style=_STYLES[check.outcome]))
 
     def machine(self, machine: MachineReport) -> None:
         """Its line."""
@@ -80,7 +81,7 @@ class Live(Listener):
         for check in report.checks:
             if check.outcome in _BAD:
                 self.console.print()
-                self.console.print(Text(text(check), style=_STYLES[check.outcome]))
+                self.console.print(Text(visible(text(check)), style=_STYLES[check.outcome]))
         self.console.print()
         self.console.print(_sum(report))
 
@@ -90,7 +91,8 @@ class Live(Listener):
         for check in checks:
             said = text(check) if check.outcome in _BAD else head(check)
             said += f": {check.found}" if check.outcome == "skipped" else ""
-            self.console.print(Text.assemble((f"{WORDS[check.outcome]:8}", _STYLES[check.outcome]), said))
+            mark = (f"{WORDS[check.outcome]:8}", _STYLES[check.outcome])
+            self.console.print(Text.assemble(mark, visible(said)))
 
     def _line(self, name: str, checks: Sequence[CheckReport], seconds: float) -> None:
         verdict = worst(checks)

@@ -21,6 +21,8 @@ _HELLO = "EHLO verify.mailwright.invalid"
 _SUBMISSION = (587, 465)
 _STARTS: dict[int, Start] = {MAIL: "starttls", 587: "starttls", 465: "implicit"}  # RFC 6409, RFC 8314
 _WEEK = timedelta(days=7)
+_REFUSED = re.compile("ALERT|UNSUPPORTED_PROTOCOL|WRONG_SSL_VERSION")
+"""OpenSSL's words for a server that wants another version (RFC 8446 section 6.2), or answers in one."""
 
 
 def checks(ctx: Context[Any], *, inbound: bool, submission: bool) -> Iterable[OutsideCheck]:
@@ -66,8 +68,11 @@ def _submission(machine: Machine, address: str, port: int) -> OutsideCheck:
 def certificate_fault(der: bytes, name: str, now: datetime) -> str | None:
     """What is wrong with a served certificate, whoever signed it: its time or its names."""
     certificate = x509.load_der_x509_certificate(der)
-    alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    if name not in alternatives.get_values_for_type(x509.DNSName):
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        names = x509.SubjectAlternativeName([])
+    if name not in names.get_values_for_type(x509.DNSName):
         return f"its certificate is not for {name}"
     end = certificate.not_valid_after_utc
     if not certificate.not_valid_before_utc <= now <= end - _WEEK:
@@ -79,8 +84,10 @@ def _old(address: str, port: int) -> OutsideCheck:
     def judge(seen: Reception) -> str | None:
         if seen.require().version:
             return f"it agrees to {seen.version}"
-        if "NO_PROTOCOLS" in seen.trouble or not seen.trouble:
+        if "NO_PROTOCOLS" in seen.trouble:
             raise UnknownError("this controller's OpenSSL speaks nothing as old")
+        if not _REFUSED.search(seen.trouble):
+            raise UnknownError(f"it did not come to TLS: {seen.trouble or seen.said[-200:]}")
         return None
 
     visit = Visit(address, port, "smtp", _STARTS[port], old=True)

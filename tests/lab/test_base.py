@@ -55,6 +55,32 @@ def test_an_sshd_config_that_lets_nobody_in_is_rolled_back(pair, fleet, tmp_path
     assert all(host.answers() for host in pair)
 
 
+# As some images have it. The login that does this goes on.
+LISTEN = """
+rm {sshd}
+systemctl -q unmask ssh.socket
+systemctl -q disable ssh.service
+systemctl -q enable ssh.socket
+systemctl stop ssh.service
+systemctl start ssh.socket
+"""
+
+
+def test_sshd_takes_over_from_a_systemd_that_listens_for_it(pair, fleet):
+    names = [host.name for host in pair]
+    for host in pair:
+        host.run(LISTEN.format(sshd=SSHD)).require()
+        assert host.answers()
+    deploy(fleet(), *names)
+    for host in pair:
+        units = "ssh.service ssh.socket"
+        told = host.run(f"systemctl is-enabled {units}; systemctl is-active {units}").stdout
+        assert told.split() == ["enabled", "masked", "active", "inactive"]
+        assert SSHD in host.run(f"systemctl reload ssh.service && ls {SSHD}").require().stdout
+        assert host.answers()
+    assert changes(deploy(fleet(), *names)) == {}
+
+
 def test_an_operator_without_a_key_is_not_locked_out(pair):
     staged = "rm -rf /run/check; mkdir /run/check; cp -a /etc /run/check/\n"
     judge = staged + validation("root").replace("{root}", "/run/check")

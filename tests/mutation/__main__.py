@@ -7,12 +7,15 @@ python -m tests.mutation --fleet FILE ...   a lab that is up and provisioned, as
 
 import argparse
 import os
+import signal
 import sys
 import time
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Event
 
 from rich.console import Console
 
@@ -23,9 +26,10 @@ from mailwright.lab.progress import Progress
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Lab as LabSection
 from tests.lab.deploying import mailwright
-from tests.mutation.choosing import every, only, sample
+from tests.mutation.choosing import Choice
 from tests.mutation.report import Report
 from tests.mutation.running import Runner
+from tests.mutation.shells import KEPT
 from tests.mutation.subject import Subject
 from tests.mutation.world import World, list_that_answers
 
@@ -38,20 +42,37 @@ def main(arguments):
         "words", nargs="*", help="a role, a machine, or a part of a check's name; default: all"
     )
     parser.add_argument("--fleet", type=Path, help="the fleet file of a lab that is up and provisioned")
+    parser.add_argument(
+        "--each", action="store_true", help="on each machine, not once for all of a Debian release"
+    )
     chosen = parser.parse_args(arguments)
-    report, began = Report(), time.monotonic()
-    for number, file in enumerate([chosen.fleet] if chosen.fleet else sorted(FLEETS.glob("*.yaml"))):
-        with lab_of(file, number, given=bool(chosen.fleet)) as lab:
-            mutate(lab, chosen.words, report)
+    report, choice, began = Report(), Choice(chosen.words, each=chosen.each), time.monotonic()
+    with ExitStack() as up:
+        if chosen.fleet:
+            labs = [Lab.open(chosen.fleet.absolute())]
+        else:
+            labs = [up.enter_context(lab_of(*file)) for file in enumerate(sorted(FLEETS.glob("*.yaml")))]
+        at_once(provision, [] if chosen.fleet else labs, Event())
+        # All is shared out before anything is done, so that it does not depend on who is faster.
+        work = [tasks(lab, choice, report) for lab in labs]
+        halt = Event()
+        at_once(lambda task: mutate(*task, report, halt), list(zip(labs, work, strict=True)), halt)
     return 0 if report.end((time.monotonic() - began) / 60) else 1
 
 
+def at_once(do, things, halt):
+    """Do it to all things, at the same time; `halt` is set when one of them fails, or we are to end."""
+    with ThreadPoolExecutor(max(1, len(things))) as pool:
+        try:
+            for done in [pool.submit(do, thing) for thing in things]:
+                done.result()
+        finally:
+            halt.set()
+
+
 @contextmanager
-def lab_of(file, number, *, given):
-    """The lab of a fleet file, up and provisioned; one that was not given is destroyed in the end."""
-    if given:
-        yield Lab.open(file.absolute())
-        return
+def lab_of(number, file):
+    """The lab of a fleet file, up and bare; it is destroyed in the end."""
     name, network = f"mutate{number}", int(os.environ.get("MAILWRIGHT_LAB_NUMBER", "90")) + number
     section = LabSection(
         name=name, ipv4=IPv4Network(f"198.18.{network}.0/24"), ipv6=IPv6Network(f"2001:db8:{network}::/64")
@@ -61,47 +82,54 @@ def lab_of(file, number, *, given):
         lab.destroy()  # left behind by a run that was killed
         try:
             lab.up(Progress(Console(stderr=True)))
-            done = mailwright("apply", "--yes", lab.plan.file)
-            if done.returncode:
-                raise MailwrightError(
-                    f"{file.name} cannot be provisioned:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
-                )
             yield lab
         finally:
             lab.destroy()
 
 
-def mutate(lab, words, report):
-    """Sabotage every machine of a lab, one after the other, then its DNS."""
+def provision(lab):
+    """Make a lab's machines what its fleet file says.
+
+    Raises:
+        MailwrightError: that failed.
+    """
+    done = mailwright("apply", "--yes", lab.plan.file)
+    if done.returncode:
+        said = done.stdout[-2000:] + done.stderr[-2000:]
+        raise MailwrightError(f"{lab.plan.file} cannot be provisioned:\n{said}")
+
+
+def tasks(lab, choice, report):
+    """(subject, sabotages) for each machine of a lab, then for its DNS; what none exists for is reported."""
     site = open_site(lab.plan.file)
-    for machine in site.fleet.machines:
-        if not sabotaged(Subject.of(lab, site, machine.name), words, report):
-            mailwright("apply", "--yes", "--no-dns", lab.plan.file, "--limit", machine.name)
+    subjects = [Subject.of(lab, site, machine.name) for machine in site.fleet.machines]
     if site.fleet.dns.blocklists:  # without a list of its own a lab cannot show all that DNS is judged by
-        world = World(site, lab.host("ns"))
-        begin, end = list_that_answers(world)
-        world.host.run(begin).require("the blocklist")
-        sabotaged(world, words, report)
-        world.host.run(end)
+        subjects.append(World(site, lab.host("ns")))
+    return [(subject, choice.of(subject, report)) for subject in subjects]
 
 
-def sabotaged(subject, words, report):
-    """Run what is chosen of a subject's sabotages; whether it is green in the end."""
-    sabotages, equivalents, missing = every(subject)
-    report.without(subject.name, missing)
-    for name, how in equivalents:
-        report.equivalent(subject.name, name, how)
-    todo = only(sabotages, words)
-    if os.environ.get("MAILWRIGHT_MUTATIONS"):
-        todo = sample(todo)
-    try:
-        if todo:
-            Runner(subject, report.verdict).run(todo)
-    except MailwrightError as error:
-        report.stop(error)
-        return False
-    return True
+def mutate(lab, work, report, halt):
+    """Sabotage one subject of a lab after the other."""
+    for subject, sabotages in work:
+        begin, end = list_that_answers(subject) if isinstance(subject, World) else ("", "")
+        if not sabotages or halt.is_set():
+            continue
+
+        def mend(reason, subject=subject):
+            report.stop(reason)
+            subject.host.run(["rm", "-rf", KEPT])
+            limits = () if isinstance(subject, World) else ("--no-dns", "--limit", subject.name)
+            mailwright("apply", "--yes", *limits, lab.plan.file)
+
+        subject.host.run(begin).require("the blocklist")
+        try:
+            Runner(subject, report.verdict, mend, halt).run(sabotages)
+        except MailwrightError as error:
+            mend(str(error))
+        subject.host.run(end)
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # as a job in the background, too
     sys.exit(main(sys.argv[1:]))

@@ -3,10 +3,13 @@
 import os
 import random
 
-# Registering is what importing them is for.
-from tests.mutation import derived, host_roles, mail_roles, registry, served, world
+from roles import ROLES
 
-MAKERS = (derived, served, host_roles, mail_roles, world)
+# Registering is what importing them is for.
+from tests.mutation import derived, host_roles, mail_roles, registry, served
+from tests.mutation.world import World
+
+MAKERS = (derived, served, host_roles, mail_roles)
 
 
 def every(subject):
@@ -14,14 +17,51 @@ def every(subject):
     return registry.of(subject)
 
 
-def only(sabotages, words):
-    """Those of a role, of a machine, or else of checks with the word in their names; no words: all."""
-    known = {name for s in sabotages for name in (s.role, s.machine)}
+class Choice:
+    """Chooses each subject's sabotages: those that words speak of, and each once a Debian release.
 
-    def fits(sabotage, word):
-        return word in ((sabotage.role, sabotage.machine) if word in known else sabotage.target)
+    What a check is asked and how it is judged is the same on every machine that runs that release.
+    """
 
-    return [s for s in sabotages if not words or any(fits(s, word) for word in words)]
+    def __init__(self, words=(), *, each=False):
+        self.words = words
+        self.each = each
+        """Whether all of it is done on each machine."""
+        self.taken = set()
+
+    def of(self, subject, report):
+        sabotages, equivalents, missing = every(subject)
+        report.without(subject.name, missing)
+        for name, how in equivalents:
+            report.equivalent(subject.name, name, how)
+        machines = [machine.name for machine in subject.site.fleet.machines]
+        todo = only(sabotages, self.words, machines)
+        todo = [s for s in todo if self.each or self._first(subject, s)]
+        return sample(todo) if os.environ.get("MAILWRIGHT_MUTATIONS") else todo
+
+    def _first(self, subject, sabotage):
+        key = (subject.release, sabotage.target, sabotage.how.what)
+        first = key not in self.taken
+        self.taken.add(key)
+        return first
+
+
+def only(sabotages, words, machines=()):
+    """Those of the machines, of the roles, and of checks with one of the other words in their names.
+
+    As for `mailwright verify --only`, several of a kind add up, and kinds narrow each other. `machines` are
+    the names to know beside those of the sabotages.
+    """
+    names = {*machines, *(s.machine for s in sabotages)} & set(words)
+    of = {*(role.name for role in ROLES), World.role} & set(words)
+    parts = set(words) - names - of
+    return [
+        s
+        for s in sabotages
+        if (not names or s.machine in names)
+        and (not of or s.role in of)
+        and (not parts or any(part in s.target for part in parts))
+    ]
 
 
 def sample(sabotages, count=None):

@@ -1,6 +1,7 @@
 """Damages for what follows from needs: packages, accounts, files, settings, units."""
 
 import shlex
+from fnmatch import fnmatchcase
 
 from mailwright.observe.script import proc_path
 from tests.mutation.registry import damages
@@ -18,7 +19,7 @@ _STATUS = "/var/lib/dpkg/status"
 def file(subject, expectation):
     need = subject.needs[expectation.name]
     quoted = shlex.quote(need.path)
-    also = (*subject.dependents(need.path), *_LEAN_ON_FILES.get(need.path, ()))
+    also = (*subject.dependents(need.path), *_lean_on(need.path))
     # White space at the end: nothing that reads the file meanwhile reads something else.
     for what, command in (
         ("a line is added", f"echo >>{quoted}"),
@@ -41,7 +42,7 @@ def directory(subject, expectation):
     need = subject.needs[expectation.name]
     path = shlex.quote(need.path)
     back = f"chown {need.owner}:{need.group} {path}; chmod {need.mode:o} {path}"
-    also = _LEAN_ON_FILES.get(need.path, ())
+    also = _lean_on(need.path)
     yield Damage("others may write", f"chmod o+w {path}", back, also, together=QUIET)
     if need.owner == "root":
         yield Damage("it is somebody else's", f"chown nobody {path}", back, also, together=QUIET)
@@ -59,7 +60,7 @@ def backup_path(subject, expectation):
     path = subject.needs[expectation.name].path
     damage, undo = away(path, again=_fresh_below(subject, path))
     below = (f"file-{path}/*", f"directory-{path}", f"directory-{path}/*")
-    yield Damage("it is not there", damage, undo, (*below, *_LEAN_ON_FILES.get(path, ())))
+    yield Damage("it is not there", damage, undo, (*below, *_lean_on(path)))
 
 
 def _fresh_below(subject, path):
@@ -76,8 +77,15 @@ _LEAN_ON_FILES = {
     "/etc/postfix/master.cf": ("check-postfix-*",),
     "/var/spool/postfix": _MAIL,
     "/etc/mailwright/certificates": (*_MAIL, "unit-*", "check-policies-*", "check-backup*"),
+    # Neither takes a key that others could have read or written.
+    "/etc/opendkim/keys*": ("check-opendkim-*",),
+    "/etc/mailwright/backup-store/host_key": ("check-backup_store-* over SSH",),
 }
-"""What else is seen of a damaged path."""
+"""What else is seen of a damaged path, by globs."""
+
+
+def _lean_on(path):
+    return tuple(seen for glob, globs in _LEAN_ON_FILES.items() if fnmatchcase(path, glob) for seen in globs)
 
 
 # --- packages
@@ -137,7 +145,8 @@ def user(subject, expectation):
             for n in needs
             if n.group == group
         )
-        yield Damage(f"the group {group} is gone", rename, back, owned)
+        tools = ("check-postfix-the queue is served",) if group == "postdrop" else ()
+        yield Damage(f"the group {group} is gone", rename, back, (*owned, *tools))
     for group in need.groups:
         yield Damage(
             f"it is no member of {group}",

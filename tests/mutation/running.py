@@ -3,6 +3,7 @@
 import shlex
 import time
 from collections import defaultdict
+from threading import Event
 
 from mailwright.model.errors import MailwrightError
 from tests.mutation.sabotage import Look, Verdict, judged
@@ -44,29 +45,45 @@ def _veil(batch, before):
     return any(one.allows(other.target) for one in batch for other in before)
 
 
-class Runner:
-    """Runs sabotages on one machine; `tell` is given each verdict as it is known."""
+def _targets(batch):
+    return frozenset(sabotage.target for sabotage in batch)
 
-    def __init__(self, subject, tell):
+
+def _all_killed(batch):
+    return lambda look: all(outcome == "killed" for outcome, _ in judged(batch, look))
+
+
+class Runner:
+    """Runs sabotages on one machine; `tell` is given each verdict as it is known.
+
+    `mend` is given the reason when a machine does not heal, and makes it whole. Without it that is the end.
+    """
+
+    def __init__(self, subject, tell, mend=None, halt=None):
         self.subject = subject
         self.tell = tell
-        self.looks = 0
+        self.mend = mend
+        self.halt = halt or Event()
+        """Set from outside to let it come to an end, with nothing damaged."""
 
     def run(self, sabotages):
         """Judge all of them; the machine is green before and after, or this raises MailwrightError."""
         self.green("before anything is done")
         before = []
         for batch in batches(sabotages):
+            if self.halt.is_set():
+                break
             if _veil(batch, before):
-                self.green(f"after {before[-1].title}")
+                self.healed(before)
             before = batch if self.batch(batch) else []
-        self.green(f"after {before[-1].title}" if before else "in the end")
+        if before:
+            self.healed(before)
 
     def batch(self, batch, *, again=False):
         """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look.
 
         What does not end as it should is done once more, from green: what the machine did by itself
-        meanwhile is no verdict on the sabotage.
+        meanwhile is no verdict on the sabotage. Of a batch, that is each half.
         """
         began = time.monotonic()
         look, broken = self._damaged(batch)
@@ -78,44 +95,75 @@ class Runner:
         if all(verdict.good for verdict in verdicts):
             for verdict in verdicts:
                 self.tell(verdict)
-            return True
-        self.green(f"after {batch[-1].title}")
+            if self.subject.mailing.isdisjoint(_targets(batch)):
+                return True
+            self.healed(batch)  # the next look sends no mail
+            return False
+        self.healed(batch)
         if again:
             self.tell(verdicts[0])
             return False
-        for sabotage in batch:
-            if self.batch([sabotage], again=True):
-                self.green(f"after {sabotage.title}")
+        if len(batch) == 1:
+            return self.batch(batch, again=True)
+        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+            if self.batch(half):
+                self.healed(half)
         return False
 
     def _damaged(self, batch):
-        """(the look while a batch is done, why one could not be done)."""
+        """(the look while a batch is done, why one could not be done or undone)."""
         look, broken = Look({}, {}), ""
         try:
             self._shell((sabotage, sabotage.how.damage) for sabotage in batch)
             patience = max(sabotage.how.patience for sabotage in batch)
-            look = self._until(lambda seen: all(o == "killed" for o, _ in judged(batch, seen)), patience)
+            look = self._until(_all_killed(batch), patience, _targets(batch))
         except MailwrightError as error:
             broken = str(error)
         finally:
-            self._shell((sabotage, sabotage.how.undo) for sabotage in reversed(batch))
-            self.subject.host.run(FRESHEN, timeout=_PATIENCE).require(FRESHEN)
+            broken = self._undone(batch) or broken
         return look, broken
 
-    def green(self, when, patience=60):
+    def _undone(self, batch):
+        """Undo a batch; why that failed."""
+        try:
+            self._shell((sabotage, sabotage.how.undo) for sabotage in reversed(batch))
+            self.subject.host.run(FRESHEN, timeout=_PATIENCE).require("fresh units")
+        except MailwrightError as error:
+            return str(error)
+        return ""
+
+    def healed(self, batch):
+        """See that a batch is undone, or have the machine mended.
+
+        Raises:
+            MailwrightError: it is neither.
+        """
+        try:
+            self.green(f"after {batch[-1].title}", _targets(batch))
+        except MailwrightError as error:
+            if self.mend is None:
+                raise
+            self.mend(str(error))
+            self.green("after it was mended", _targets(batch))
+
+    def green(self, when, targets=frozenset(), patience=60):
         """See that nothing is red, or unknown.
 
         Raises:
             MailwrightError: something stays so; what follows would prove nothing.
         """
-        seen = self._until(lambda seen: not seen.amiss or seen.red.keys() & _REMEMBERS.keys(), patience)
-        for name in seen.red.keys() & _REMEMBERS.keys():
+
+        def forgetful(seen):
+            return seen.red.keys() & _REMEMBERS.keys()
+
+        seen = self._until(lambda seen: not seen.amiss or forgetful(seen), patience, targets)
+        for name in forgetful(seen):
             self.subject.host.run(_REMEMBERS[name], timeout=_PATIENCE)
-        if amiss := seen.amiss and self._until(lambda seen: not seen.amiss, patience).amiss:
+        if amiss := seen.amiss and self._until(lambda seen: not seen.amiss, patience, targets).amiss:
             found = "\n".join(f"  {name}: {found}" for name, found in amiss.items())
             raise MailwrightError(f"{self.subject.name} is not green {when}:\n{found}")
 
-    def _until(self, wanted, patience):
+    def _until(self, wanted, patience, targets):
         """Look again until what is seen is as `wanted`, or time is over; returns the last look.
 
         Where a look takes all the time there is, because the lab's machine is busy, there are a few at least.
@@ -124,8 +172,7 @@ class Runner:
         while look is None or not (wanted(look) or (looks >= _LOOKS and time.monotonic() > end)):
             if look is not None:
                 time.sleep(_PAUSE)
-            look, looks = self.subject.look(), looks + 1
-        self.looks += looks
+            look, looks = self.subject.look(targets), looks + 1
         return look
 
     def _shell(self, wanted):

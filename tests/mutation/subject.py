@@ -72,10 +72,20 @@ class Subject:
     def name(self):
         return self.plan.machine.name
 
+    @property
+    def release(self):
+        """Of Debian."""
+        return self.plan.machine.debian
+
     @cached_property
     def own(self):
         """What is expected of the machine alone; with a mail to send where the fleet file says whereto."""
         return expectations(self.plan, active=self.site.fleet.verify.probe is not None)
+
+    @cached_property
+    def mailing(self):
+        """Names of what sends mail to be judged: asked for only while it is sabotaged."""
+        return {each.name for each in self.own} - {each.name for each in expectations(self.plan)}
 
     @cached_property
     def joints(self):
@@ -98,23 +108,24 @@ class Subject:
 
     # --- asking
 
-    def look(self):
-        """Verify all of it, by one round trip."""
+    def look(self, targets=frozenset()):
+        """Verify all of it by one round trip; what sends mail only if it is among the targets."""
+        mute = self.mailing - targets
         try:
-            return self._looked()
+            return self._looked([each for each in self.own if each.name not in mute])
         except UnknownError as error:
             return Look({}, {"the machine": str(error)})
 
-    def _looked(self):
+    def _looked(self, own):
         asked = defaultdict(list)
         for each in self.joints:
             for machine in each.machines:
                 asked[machine].append(each)
-        mine = evidence(console(self.host), self.plan.merged, [*self.own, *asked.pop(self.name, [])])
+        mine = evidence(console(self.host), self.plan.merged, [*own, *asked.pop(self.name, [])])
         seen = {m: evidence(console(self.others[m]), Needs(), wanted) for m, wanted in asked.items()}
         seen[self.name] = mine
         red, dark = {}, {}
-        for each in self.expected:
+        for each in (*own, *self.joints):
             try:
                 if fault := each.judged(seen.__getitem__):
                     red[each.name] = f"{fault.expected} / {fault.found}"

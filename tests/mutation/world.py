@@ -35,9 +35,13 @@ class World:
 
     @cached_property
     def expected(self):
-        return [Kind(f"dns-{kind}", "dns") for kind in KINDS]
+        return [Kind(f"dns-{kind}", self.role) for kind in KINDS]
 
-    def look(self):
+    role = "dns"
+    release = "any"
+    mailing = frozenset()
+
+    def look(self, _=frozenset()):
         red, dark = {}, {}
         for verdict in check_site(self.site):
             names = {State.FAULT: red, State.UNKNOWN: dark}.get(verdict.state)

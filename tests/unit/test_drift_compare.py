@@ -174,6 +174,22 @@ def test_what_unattended_upgrades_brought_is_told_as_expected():
 
 
 @pytest.mark.parametrize(
+    ("change", "brought"),
+    [("package added", ("nmap", "7.93")), ("package removed", ("bash", "-5.2"))],
+)
+def test_a_kernel_that_unattended_upgrades_exchanges_by_name_is_expected(change, brought):
+    (finding,) = told(*CASES[change], {brought})
+    assert finding.expected
+    (by_hand,) = told(*CASES[change], {(brought[0], brought[1].strip("-") + ".1")})
+    assert not by_hand.expected
+
+
+def test_a_package_removed_by_hand_is_none_that_unattended_upgrades_brought():
+    (finding,) = told(*CASES["package removed"], {("bash", "5.2")})
+    assert not finding.expected
+
+
+@pytest.mark.parametrize(
     ("older", "later"),
     [
         ("1.0~rc1", "1.0"),

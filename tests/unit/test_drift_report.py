@@ -6,11 +6,17 @@ import hashlib
 import json
 import time
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from maildns.provider import Change
+from maildns.records import RRset
 from mailwright.command import drift as command
 from mailwright.command.main import run as mailwright
+from mailwright.dnsplan import Plans, Unread
+from mailwright.drift import ask, zones
 from mailwright.drift.ask import QUESTION, _outside
 from mailwright.drift.finding import Finding
 from mailwright.drift.machine import MachineDrift, drift_of
@@ -187,6 +193,28 @@ def test_a_machine_that_does_not_answer_is_unknown():
     assert drift_of(PLAN, lambda _: Result(0, "Welcome!", ""), Redactor([])).state == "unknown"
 
 
+@pytest.mark.parametrize(
+    ("changes", "well"),
+    [({"roles": None}, False), ({"by": 7}, True), ({"version": 2}, False), ({"dirty": "x"}, True)],
+)
+def test_a_record_that_somebody_edited_is_read_or_none(changes, well):
+    text = json.dumps(json.loads(APPLIED.as_json()) | changes)
+    read = Applied.read(text)
+    assert (read is not None) is well
+    assert str(read)
+
+
+def test_an_answer_without_a_time_is_unknown():
+    said = Result(0, "mailwright-drift 1\nuid 0\nmailwright-drift end", "")
+    assert "time of day" in drift_of(PLAN, lambda _: said, Redactor([])).unknown
+
+
+def test_an_answer_that_would_fill_the_memory_is_not_unpacked(monkeypatch):
+    monkeypatch.setattr(ask, "_SURVEYED", 10_000)
+    drift, _ = asked(more=[f"rule\t{n}\t" for n in range(10_000)])
+    assert drift.unknown == "it could not be surveyed"
+
+
 FOUND = Finding("package held", "curl")
 CLEAN, DRIFTED = MachineDrift("a", APPLIED), MachineDrift("a", APPLIED, (FOUND,))
 SILENT = MachineDrift("b", unknown="no route")
@@ -262,6 +290,13 @@ def test_the_units_run_what_only_reports_changes(tmp_path):
     assert "OnCalendar=" in text
 
 
+def test_units_take_a_path_as_it_is_whatever_is_in_it():
+    folder = Path("/srv/my fleet 100%")
+    text = units(folder / "prod.yaml", folder, "/opt/bin/mailwright", "ann")
+    assert 'mailwright drift "/srv/my fleet 100%%/prod.yaml" --changes-only' in text
+    assert "WorkingDirectory=/srv/my fleet 100%%\n" in text
+
+
 FLEET = """\
 owner: {name: Test, postmaster: postmaster@mailbox.example}
 machines:
@@ -317,3 +352,44 @@ def test_accepting_asks_only_machines_that_drifted(fleet, monkeypatch, capsys):
     assert mailwright(["drift", str(file), "--accept", "--yes"]) == 0
     assert accepted == ["out2"]
     capsys.readouterr()
+
+
+def test_nothing_is_accepted_that_is_not_shown(fleet, capsys):
+    file, _ = fleet
+    assert mailwright(["drift", str(file), "--accept", "--yes", "--changes-only"]) == 1
+    assert "take one of them" in capsys.readouterr().err
+
+
+def test_a_machine_that_cannot_say_all_is_reported_once_and_is_no_all_clear(tmp_path):
+    file, dim = tmp_path / "r", replace(DRIFTED, findings=(), blind=("unit",))
+    remember(file, report(DRIFTED), {})
+    (told,) = news(report(dim), recall(file))
+    assert (told.blind, told.gone, status_of((told,))) == (True, (), 3)
+    remember(file, report(dim), recall(file))
+    assert news(report(dim), recall(file)) == ()
+    (gone,) = news(report(CLEAN), recall(file))
+    assert gone.gone == (FOUND,)
+
+
+def test_what_a_machine_cannot_say_is_shown_among_the_news(fleet, capsys, tmp_path):
+    file, states = fleet
+    states["out1"] = replace(CLEAN, name="out1", blind=("unit",))
+    assert mailwright(["drift", str(file), "--quiet", "--state", str(tmp_path / "r")]) == 3
+    out = capsys.readouterr().out
+    assert "out1  nothing changed, as far as is known" in out
+    assert "could not say all of: unit" in out
+
+
+def test_the_changes_of_one_zone_hide_no_zone_that_cannot_be_read(monkeypatch):
+    change = Change(RRset("a.example.", "A", 60, frozenset({"192.0.2.1"})), None, "by hand")
+    drifted = SimpleNamespace(zone="a.example.", changes=(change,), conflicts=())
+    monkeypatch.setattr(
+        zones, "plan_site", lambda _: Plans((drifted,), (), {}, unread=(Unread("b.example.", "no answer"),))
+    )
+    found = zones.drift_of_zones(None)
+    assert (found.state, len(found.findings), found.blind) == ("drift", 1, ("zone b.example.",))
+    assert json.loads(report(found).as_json())["dns"]["blind"] == ["zone b.example."]
+    monkeypatch.setattr(
+        zones, "plan_site", lambda _: Plans((), (), {}, unread=(Unread("b.example.", "no answer"),))
+    )
+    assert zones.drift_of_zones(None).unknown == "b.example. cannot be read: no answer"

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from mailwright.drift import survey
+from mailwright.drift import ask, survey
 from mailwright.model.needs import Needs, Port, Unit
 
 RULES = """\
@@ -134,3 +134,31 @@ def test_a_program_that_fails_does_not_look_like_nothing(lines, tmp_path):
         (tmp_path / name).chmod(0o755)
     told = {line[1] for line in lines(text) if line[0] == "failed"}
     assert told == {"unit", "timer", "transient", "package", "rule", "order", "port"}
+
+
+HISTORY = """
+Start-Date: 2026-11-20  06:12:01
+Commandline: /usr/bin/unattended-upgrade
+Install: linux-image-6.1.0-28-amd64:amd64 (6.1.119-1, automatic)
+Upgrade: curl:amd64 (7.88.1-1, 7.88.1-2), linux-image-amd64:amd64 (6.1.115-1, 6.1.119-1)
+Remove: linux-image-6.1.0-25-amd64:amd64 (6.1.106-3)
+End-Date: 2026-11-20  06:13:09
+
+Start-Date: 2026-11-21  10:00:00
+Commandline: apt install nmap
+Requested-By: ann (1000)
+Install: nmap:amd64 (7.93)
+End-Date: 2026-11-21  10:00:09
+"""
+
+
+def test_what_unattended_upgrades_did_is_read_from_apts_log(tmp_path):
+    (tmp_path / "history.log").write_text(HISTORY)
+    asked = ask._UNATTENDED.replace("/var/log/apt", str(tmp_path))
+    done = subprocess.run(["sh", "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == [
+        "unattended linux-image-6.1.0-28-amd64 6.1.119-1",
+        "unattended curl 7.88.1-2",
+        "unattended linux-image-amd64 6.1.119-1",
+        "unattended linux-image-6.1.0-25-amd64 -6.1.106-3",
+    ]

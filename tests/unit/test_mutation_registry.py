@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,12 @@ import roles
 from mailwright.command.inventory import open_site
 from mailwright.dnscheck import KINDS
 from mailwright.lab.lab import SILENT, Lab
+from mailwright.model.errors import MailwrightError
 from mailwright.model.role import Agreement, Check
 from mailwright.model.visit import OutsideCheck
-from tests.mutation.choosing import every, only, sample
-from tests.mutation.running import batches
+from tests.mutation.choosing import Choice, every, only, sample
+from tests.mutation.report import Report
+from tests.mutation.running import Runner, batches
 from tests.mutation.sabotage import QUIET, Damage, Look, Sabotage, judged
 from tests.mutation.subject import Subject
 from tests.mutation.world import World
@@ -141,8 +144,88 @@ def test_quiet_sabotages_of_different_checks_share_a_look():
     assert len(batches([sabotage(f"file-{i}") for i in range(3)])) == 3
 
 
+def test_every_damage_is_done_once_a_release(subjects, sabotages):
+    choice, report = Choice(), Report()
+    chosen = [s for subject in subjects.values() for s in choice.of(subject, report)]
+    release = {machine: subject.release for (_, machine), subject in subjects.items()}
+    done = [(release[s.machine], s.target, s.how.what) for s in chosen]
+    assert len(done) == len(set(done))
+    assert set(done) == {(release[s.machine], s.target, s.how.what) for s in sabotages}
+
+
+class Patient:
+    """A machine of which files are red while they are damaged, and stay red where that is asked for."""
+
+    name, others, mailing = "m1", {}, frozenset()
+
+    def __init__(self, incurable=()):
+        self.host, self.red, self.incurable = self, set(), set(incurable)
+
+    def run(self, script, timeout=0):  # noqa: ARG002 - as a host's
+        for word in script.split():
+            if word.startswith("do:"):
+                self.red.add(word[3:])
+            if word.startswith("undo:"):
+                self.red -= {word[5:]} - self.incurable
+        return self
+
+    def require(self, _=""):
+        return self
+
+    def look(self, _):
+        return Look(dict.fromkeys(self.red, "damaged"), {})
+
+
+def wound(target):
+    return Sabotage("m1", "role", target, Damage("what", f"do:{target} ", f"undo:{target} ", patience=0))
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    monkeypatch.setattr("tests.mutation.running._PAUSE", 0)
+    monkeypatch.setattr(Runner.green, "__defaults__", (frozenset(), 0))
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_damage_that_does_not_heal_is_no_end_if_the_machine_can_be_mended():
+    patient, verdicts, reasons = Patient(["b"]), [], []
+
+    def mend(reason):
+        reasons.append(reason)
+        patient.red.clear()
+
+    Runner(patient, verdicts.append, mend).run([wound(name) for name in "abc"])
+    assert {(v.sabotage.target, v.outcome) for v in verdicts} == {(name, "killed") for name in "abc"}
+    assert reasons
+    assert all("is not green" in reason and "b: damaged" in reason for reason in reasons)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_damage_that_does_not_heal_is_the_end_otherwise():
+    with pytest.raises(MailwrightError, match="not green"):
+        Runner(Patient(["b"]), lambda _: None).run([wound(name) for name in "abc"])
+
+
+@pytest.mark.usefixtures("hasty")
+def test_of_a_batch_that_is_not_exact_only_what_is_wrong_is_told_as_such():
+    together = [
+        Sabotage("m1", "role", name, replace(wound(done).how, together=QUIET))
+        for name, done in zip("abcdefgh", "abcdxfgh", strict=True)
+    ]
+    verdicts = []
+    Runner(Patient(), verdicts.append).run(together)
+    assert {v.sabotage.target: v.outcome for v in verdicts} == {
+        **dict.fromkeys("abcdfgh", "killed"),
+        "e": "survived",
+    }
+
+
 def test_a_word_chooses_a_role_a_machine_or_a_check(sabotages):
     assert {s.role for s in only(sabotages, ["postfix"])} == {"postfix"}
+    both = only(sabotages, ["postfix", "587", "465"])
+    assert {s.role for s in both} == {"postfix"}
+    assert all("587" in s.target or "465" in s.target for s in both)
+    assert only(sabotages, ["nowhere"]) == []
     assert {s.machine for s in only(sabotages, ["edge1"])} == {"edge1"}
     assert all("587" in s.target for s in only(sabotages, ["587"]))
     assert only(sabotages, []) == sabotages

@@ -1,10 +1,13 @@
 """What the jobs of a pipeline are made of: masks, comments, forges, logins, secrets that change."""
 
+import html
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+from xml.etree import ElementTree as ET
 
 import boto3
 import pytest
@@ -19,7 +22,7 @@ from mailwright.model.site import Site
 from mailwright.pipeline.changes import secrets_changed
 from mailwright.pipeline.comment import Told, markdown, marker
 from mailwright.pipeline.forge import GitHub, GitLab, forge
-from mailwright.pipeline.job import Job, annotate, job, verbatim
+from mailwright.pipeline.job import Job, annotate, job, summarise, verbatim
 from mailwright.pipeline.login import aws, ssh_keys
 from mailwright.redact import Redactor
 from tests.forges.api import Comments
@@ -132,6 +135,14 @@ def test_nobody_elses_comment_is_replaced(change, server):
     assert [one["body"] for one in server.all] == ["<!-- us --> by a stranger", "<!-- us -->\nplan"]
 
 
+def test_a_comment_of_an_account_that_is_gone_is_nobodys(server, change):
+    """GitHub names no user then."""
+    server.write("<!-- us -->\nold", author={"id": 66})
+    server.all[0]["user"] = None
+    change.comment("<!-- us -->", "<!-- us -->\nplan")
+    assert [one["body"] for one in server.all] == ["<!-- us -->\nold", "<!-- us -->\nplan"]
+
+
 def test_a_refused_comment_is_an_error_without_the_token(change, server):
     server.status = 403
     with pytest.raises(MailwrightError, match=r"403 Forbidden: may the token write comments\?") as error:
@@ -173,6 +184,21 @@ def test_a_key_that_was_there_stays(tmp_path):
     assert key.read_text() == "mine"
     with ssh_keys(site(tmp_path / "agent", {})) as made:
         assert made == []
+
+
+def test_reports_of_a_job_are_masked_however_their_format_writes_a_secret(tmp_path):
+    secret = 'sword"fish&<é>'
+    said = {"a.json": json.dumps({"found": secret}), "a.html": html.escape(secret), "a.txt": secret}
+    said["a.xml"] = ET.tostring(ET.Element("case", {"why": secret}), encoding="unicode")
+    for name, text in said.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    with job(site(tmp_path / "fleet", {"submission/shop": secret}), tmp_path, {}) as here:
+        for name in said:
+            here.remask(name)
+    kept = {name: (tmp_path / name).read_text(encoding="utf-8") for name in said}
+    assert all("***" in text and "fish" not in text for text in kept.values()), kept
+    assert json.loads(kept["a.json"]) == {"found": "***"}
+    assert ET.fromstring(kept["a.xml"]).get("why") == "***"  # noqa: S314 - ours
 
 
 CANCELLED = """
@@ -251,7 +277,13 @@ def test_by_hand_nothing_is_said_to_a_runner(capsys):
 
 def test_a_mistake_is_shown_at_its_line_of_the_pull_request(capsys):
     annotate(FleetError(["a,b.yaml:14: machines[2].ipv4: no: 100%"]), {"GITHUB_ACTIONS": "true"})
-    assert capsys.readouterr().out == "::error file=a%2Cb.yaml,line=14::machines[2].ipv4%3A no%3A 100%25\n"
+    assert capsys.readouterr().out == "::error file=a%2Cb.yaml,line=14::machines[2].ipv4: no: 100%25\n"
+
+
+def test_a_summary_is_written_where_github_reads_it(tmp_path):
+    """The variables of a step: https://docs.github.com/en/actions/reference/workflows-and-actions/variables."""
+    summarise("**Changes**\n", {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")})
+    assert (tmp_path / "summary").read_text() == "**Changes**\n"
 
 
 ROLE = "arn:aws:iam::123456789012:role/fleet"

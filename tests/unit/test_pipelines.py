@@ -10,7 +10,7 @@ import check_jsonschema
 import pytest
 
 from tests.forges.expression import evaluate
-from tests.forges.github import WORKFLOW, Environment, GitHub
+from tests.forges.github import FLAGS, WORKFLOW, Environment, GitHub
 from tests.forges.gitlab import PIPELINE, GitLab
 from tests.forges.machine import git, read
 
@@ -178,7 +178,7 @@ def test_only_commands_of_ours_are_given_a_secret(played):
     for jobs in (played.change(), played.merge(approved=True), played.night()):
         for job in jobs.values():
             for line, variables in job.given.items():
-                assert line.startswith("mailwright ci ") or not SECRETS & set(variables.values()), line
+                assert line.startswith("exec mailwright ci ") or not SECRETS & set(variables.values()), line
 
 
 @pytest.mark.parametrize("played", ["github"], indirect=True)
@@ -202,6 +202,29 @@ def test_no_text_of_a_stranger_becomes_shell():
     assert lines
     assert not [line for line in lines if "${{" in line]
     assert "pull_request_target" not in workflow["on"]
+
+
+def test_a_command_of_ours_is_what_github_signals_when_it_cancels(tmp_path):
+    """It signals the shell of a step, which passes nothing on, and kills the rest ten seconds later.
+
+    https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-cancellation
+    """
+    (tmp_path / "mailwright").write_text("#!/bin/sh\necho $$\n")
+    (tmp_path / "mailwright").chmod(0o755)
+    workflow = read(PIPELINES / "github.yml")
+    lines = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    ours = [line for line in lines if "mailwright ci" in line]
+    assert len(ours) > 5
+    for line in ours:
+        script = tmp_path / "script.sh"
+        script.write_text(line)
+        with subprocess.Popen(
+            ["bash", "--noprofile", "--norc", *FLAGS, script],
+            env={"PATH": f"{tmp_path}:/usr/bin:/bin", "FLEET": FLEET},
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as shell:
+            assert int(shell.communicate()[0]) == shell.pid, line
 
 
 def test_every_job_says_what_it_may_do_and_how_long():

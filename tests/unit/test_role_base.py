@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+
 import pytest
 
 from mailwright.model.errors import FleetError
@@ -87,6 +90,67 @@ def test_admin_networks_are_never_penalised_where_sshd_knows_penalties(plan, con
 def test_ssh_is_declared_where_the_operator_connects(plan):
     (port,) = plan(machine={"ssh": {"port": 2222}}).merged.ports
     assert (port.number, port.proto, port.audience) == (2222, "tcp", "admin")
+
+
+# As both releases have it: an sshd that systemd handed its port ends when it is to reload, even when systemd
+# has closed that port since; and a socket does not start beside a service that runs.
+SYSTEMCTL = """#!/bin/sh
+echo "$*" >>{0}/asked
+case "$*" in
+  *is-active*ssh.socket) [ -e {0}/listens ] ;;
+  "stop ssh.socket") rm {0}/listens ;;
+  "start ssh.socket") [ ! -e {0}/runs ] && : >{0}/listens ;;
+  "stop ssh.service") rm {0}/runs ;;
+  "restart ssh.service") [ -e {0}/listens ] || rm -f {0}/inherited ;;
+  "reload ssh.service") [ ! -e {0}/inherited ] ;;
+  *) exit 9 ;;
+esac
+"""
+
+
+@pytest.fixture
+def exchange(tmp_path, plan, monkeypatch):
+    """Where ssh.socket `listens` and ssh.service `runs`, and a function that runs texts of the guard."""
+    (tmp_path / "systemctl").write_text(SYSTEMCTL.format(tmp_path))
+    (tmp_path / "systemctl").chmod(0o755)
+    (tmp_path / "runs").touch()
+    texts = {}
+    monkeypatch.setattr(base.op, "guarded", lambda *_, **given: texts.update(given))
+    for name in ("files", "shell", "units"):
+        monkeypatch.setattr(base.op, name, lambda *_, **__: None)
+    base.apply(plan().contexts["base"])
+    path = f"{tmp_path}:{os.environ['PATH']}"
+
+    def run(*names):
+        text = "\n".join(("set -eu", *(texts[name] for name in names)))
+        return subprocess.run(["sh", "-c", text], cwd=tmp_path, env={"PATH": path}, check=False).returncode
+
+    return tmp_path, run
+
+
+def test_sshd_listens_itself_before_it_takes_a_new_configuration(exchange):
+    state, run = exchange
+    (state / "listens").touch()
+    (state / "inherited").touch()
+    assert run("holds") == 1
+    assert run("save", "activate", "holds") == 0
+    assert not (state / "inherited").exists()
+    assert run("revert") == 0  # as nobody could log in any more
+    assert (state / "listens").exists()
+
+
+def test_an_sshd_that_listens_itself_is_only_told_to_reload(exchange):
+    state, run = exchange
+    assert run("holds") == 0
+    assert run("save", "activate", "revert") == 0
+    asked = (state / "asked").read_text().splitlines()
+    assert [line for line in asked if "is-active" not in line] == ["reload ssh.service"] * 2
+
+
+def test_systemd_does_not_listen_for_sshd_after_the_next_boot_either(plan):
+    units = {unit.name: unit for unit in plan().merged.units}
+    assert units["ssh.socket"].masked
+    assert units["ssh.service"].enabled
 
 
 def test_weak_sshd_settings_are_named():

@@ -86,7 +86,8 @@ def test_a_queue_that_cannot_be_read_is_unknown():
 
 # --- handshakes, in the words of openssl 3.0 and 3.5
 
-NONE = "CONNECTED(00000003)\n40:error:0A00042E:SSL routines\n---\nNew, (NONE), Cipher is (NONE)\n"
+HUNG_UP = "CONNECTED(00000003)\n---\nNew, (NONE), Cipher is (NONE)\n"
+NONE = "40:error:0A00042E:SSL routines:ssl3_read_bytes:tlsv1 alert protocol version:\n" + HUNG_UP
 AGREED = "CONNECTED(00000003)\n---\nNew, TLSv1.2, Cipher is AES128-SHA\nServer public key is 256 bit\n"
 
 
@@ -96,3 +97,6 @@ def test_a_handshake_that_should_fail_must_fail_as_one(check):
     assert check.judge(Result(0, AGREED, "")) == "it agrees to TLSv1.2 with AES128-SHA"
     with pytest.raises(UnknownError, match="Connection refused"):
         check.judge(Result(1, "connect:errno=111\nConnection refused\n", ""))
+    for nothing_said in (HUNG_UP, f"40:error:0A0000BF:SSL routines::no protocols available:\n{HUNG_UP}"):
+        with pytest.raises(UnknownError, match="refuses nothing"):
+            check.judge(Result(1, nothing_said, ""))

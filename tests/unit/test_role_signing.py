@@ -88,6 +88,25 @@ def test_a_signer_that_does_not_do_its_work_is_named(answer, found):
     assert judged(answer, public(RSA)) == f"rsa-0.sock: {found}"
 
 
+def test_a_signer_that_hangs_is_unknown_unless_another_is_at_fault():
+    check = signing.signs(DOMAIN, "r2026", ["/spool/rsa-0.sock", "/spool/rsa-1.sock"], "look")
+    published = f'"v=DKIM1; k=rsa; p={public(RSA)}"\n'
+    with pytest.raises(UnknownError, match=r"rsa-0\.sock gave no answer in time"):
+        check.judge(Result(0, f"signer /spool/rsa-0.sock\nlate\n{published}", ""))
+    away = "signer /spool/rsa-0.sock\naway: gone\nsigner /spool/rsa-1.sock\nlate\n"
+    assert check.judge(Result(0, away + published, "")) == "rsa-0.sock: it is away: gone"
+
+
+def test_a_signer_that_hangs_says_so(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "rsa-0.sock"))
+        listener.listen()
+        made = signing.signs(DOMAIN, "r2026", [str(tmp_path / "rsa-0.sock")], "look")
+        command = made.command.partition("; dig ")[0].replace("alarm 15", "alarm 1")
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines() == [f"signer {tmp_path}/rsa-0.sock", "late"]
+
+
 def test_without_a_published_key_nothing_is_verified():
     check = signing.signs(DOMAIN, "r2026", ["/spool/rsa-0.sock"], "look")
     with pytest.raises(UnknownError):

@@ -114,6 +114,11 @@ def test_without_lists_nobody_can_tell_where_packages_come_from(checks):
         judged(checks()["packages come from Debian"], f"{alone}\n{LOCAL}")
 
 
+def test_a_second_answer_that_is_empty_is_unknown(checks):
+    with pytest.raises(UnknownError, match="of no package"):
+        judged(checks()["packages come from Debian"], f"{ARCHIVES}\n", "Killed")
+
+
 def test_a_package_of_a_pinned_version_is_the_operators_choice(checks):
     needs = Needs(packages=(Package("haproxy"), Package("nginx")))
     asked = checks({"pins": {"haproxy": "3.2.*"}}, needs)["packages come from Debian"].command.split()

@@ -3,8 +3,13 @@
 import resource
 import subprocess
 
+import pytest
+
+from mailwright.model.errors import UnknownError
+from mailwright.model.needs import Needs
 from mailwright.model.role import Result
 from mailwright.verify import batch
+from mailwright.verify.gather import evidence, packed
 
 
 def run(*commands, limit=5, abreast=range(0)):
@@ -89,3 +94,11 @@ def test_long_answers_abreast_stay_whole():
     commands = [f"head -c {size} /dev/zero | tr '\\0' {letter}" for letter in "abcdef"]
     results = batch.parse(run(*commands, abreast=range(len(commands))))
     assert [results[n].stdout for n in range(6)] == [letter * size for letter in "abcdef"]
+
+
+def test_a_script_that_comes_to_no_end_is_ended():
+    command = packed("echo begun; sleep 60; echo ended", limit=1)
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("begun\n", batch.TIMED_OUT)
+    with pytest.raises(UnknownError, match="came to no end"):
+        evidence(lambda _: Result(batch.TIMED_OUT, "begun", ""), Needs(), [])

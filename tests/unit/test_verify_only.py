@@ -17,13 +17,14 @@ SUBJECTS = [
     subject("port-25/tcp", "postfix", "mx1"),
     subject("agreement", "keepalived", "out1", "mx1"),
     Subject("test_of_ours", "tests/hosts/test_ours.py::test_of_ours"),
+    Subject("test_of_ours[a]", "tests/hosts/test_ours.py::test_of_ours[a]"),
 ]
 
 
 @pytest.mark.parametrize(
     ("words", "meant"),
     [
-        ([], [0, 1, 2, 3, 4, 5]),
+        ([], [0, 1, 2, 3, 4, 5, 6]),
         (["out1"], [0, 1, 2]),
         (["out1", "mx1"], [0, 1, 2, 3, 4]),
         (["postfix"], [1, 3]),
@@ -34,7 +35,8 @@ SUBJECTS = [
         (["port-*", "unbound", "out1"], [2]),
         (["mx1-port-25/tcp"], [3]),
         (["keepalived"], [4]),
-        (["test_of_*"], [5]),
+        (["test_of_*"], [5, 6]),
+        (["test_of_ours[a]"], [6]),
     ],
 )
 def test_words_of_a_kind_add_up_and_kinds_narrow_each_other(words, meant):

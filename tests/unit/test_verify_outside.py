@@ -9,6 +9,7 @@ import pytest
 from mailwright.model.errors import UnknownError
 from mailwright.model.needs import Needs, Port
 from mailwright.model.visit import Reception, Visit
+from mailwright.verify import outside
 from mailwright.verify.derive import expectations
 from mailwright.verify.expectation import Evidence
 from mailwright.verify.visiting import visit, visits
@@ -91,6 +92,19 @@ def test_a_controller_that_belongs_to_the_audience_is_answered(expected):
     assert "does not answer" in judged(port, p8404="silent")
     stranger = judged(port, own="203.0.113.5")
     assert stranger == "203.0.113.11 port 8404 lets the controller in, from 203.0.113.5"
+
+
+def test_behind_a_network_that_translates_addresses_nobody_can_tell(expected):
+    port = expected(networks={"admin": ["203.0.113.192/28"]})["outside-8404/tcp"]
+    for own in ("192.168.1.5", "100.64.0.9"):  # at home; behind a provider's NAT (RFC 6598)
+        assert judged(port, own=own) is None
+
+
+def test_one_audience_that_admits_is_enough(expected):
+    port = expected(networks={"admin": ["203.0.113.192/28"]})["outside-8404/tcp"]
+    fleet = port.judge.args[0]
+    for others in ("clients", "friends", "partners", "probes"):  # a set has them in any order
+        assert outside._admitted(fleet, frozenset({"admin", others}), HERE, "203.0.113.11") is True
 
 
 def test_a_closed_machine_lets_nobody_in(expected):

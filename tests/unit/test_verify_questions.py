@@ -32,7 +32,7 @@ NRestarts=120
 
 
 def test_a_unit_that_systemd_restarts_again_and_again_is_a_fault():
-    lately = "     16 opendkim-sign@rsa-0.service\n"
+    lately = "     16 opendkim-sign@rsa-0.service\nread\n"
     found = judged(questions.restarts(), f"{COUNTED}\n{lately}")
     assert found == "opendkim-sign@rsa-0.service 16 times in 10 minutes"
 
@@ -47,12 +47,17 @@ def test_a_unit_that_systemd_restarts_again_and_again_is_a_fault():
     ],
 )
 def test_restarts_that_add_up_slowly_are_no_loop(lately):
-    assert judged(questions.restarts(), f"{COUNTED}\n{lately}") is None
+    assert judged(questions.restarts(), f"{COUNTED}\n{lately}read\n") is None
 
 
 def test_a_systemd_that_does_not_answer_is_unknown():
     with pytest.raises(UnknownError, match="Failed to connect to bus"):
         judged(questions.restarts(), "\n", "Failed to connect to bus")
+
+
+def test_a_journal_that_cannot_be_read_is_unknown():
+    with pytest.raises(UnknownError, match="No journal files"):
+        judged(questions.restarts(), f"{COUNTED}\n", "No journal files were opened")
 
 
 # --- timers
@@ -85,6 +90,8 @@ def test_a_timer_without_a_next_run_or_after_a_bad_one_is_not(seen, instead, fou
 def test_a_timer_that_nobody_tells_of_is_unknown():
     with pytest.raises(UnknownError):
         judged(TIMER, "", "Failed to connect to bus")
+    with pytest.raises(UnknownError):
+        judged(TIMER, "ActiveState=active\nSubState=waiting\n", "Failed to connect to bus")
 
 
 # --- settings for the next boot

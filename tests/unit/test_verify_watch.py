@@ -86,7 +86,7 @@ def test_the_first_round_is_told_whole_and_the_next_ones_by_their_changes():
     assert [done.report.verdict for done in rounds.kept] == ["pass", "fail"]
 
 
-@pytest.mark.parametrize(("last", "status"), [("pass", 0), ("fail", 1), ("unknown", 3)])
+@pytest.mark.parametrize(("last", "status"), [("pass", 0), ("fail", 1), ("unknown", 3), ("skipped", 3)])
 def test_the_exit_status_is_that_of_the_last_round(last, status):
     assert Rounds(check("fail"), check(last)).watch() == status
 
@@ -100,6 +100,11 @@ def test_a_round_that_cannot_be_made_is_told_once_and_left_out(capsys):
     rounds = Rounds(check("fail", "x"), trouble, trouble, check("fail", "x"), trouble)
     assert rounds.watch() == 1
     assert capsys.readouterr().err.count("prod.yaml:3: half saved") == 2
+
+
+def test_a_last_round_that_could_not_be_made_is_no_success():
+    assert Rounds(check("pass"), MailwrightError("out1: another host key")).watch() == 1
+    assert Rounds(check("pass"), MailwrightError("half saved"), check("pass")).watch() == 0
 
 
 def test_a_first_round_that_cannot_be_made_ends_it():

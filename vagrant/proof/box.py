@@ -28,7 +28,7 @@ lxc.net.0.flags = up
 
 _FILES = {
     # Empty, not missing: each machine draws its own, but is not treated as at a first boot (machine-id(5)),
-    # when systemd would enable all that it has, ssh.socket among it.
+    # when systemd would enable all that it has.
     "etc/machine-id": "",
     "etc/hosts": "127.0.0.1 localhost\n127.0.1.1 box\n::1 localhost\n",
     "etc/hostname": "box\n",
@@ -91,3 +91,6 @@ def _furnish(root: Path, proxy: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("{proxy}", proxy))
     (root / "etc/sudoers.d/vagrant").chmod(0o440)
+    # As cloud images have it that were enabled as a whole; the deploy has sshd listen itself.
+    run(["systemctl", f"--root={root}", "disable", "--quiet", "ssh.service"])
+    run(["systemctl", f"--root={root}", "enable", "--quiet", "ssh.socket"])
