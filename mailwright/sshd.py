@@ -14,7 +14,7 @@ if systemctl -q is-active ssh.socket; then : >sshd-socket; fi
 if systemctl -q is-enabled ssh.service; then : >sshd-enabled; fi
 """
 # Stopping sshd leaves connections alone (`KillMode=process`). It is enabled while it is stopped: systemd
-# forgets a service that runs when its alias, sshd.service, is a name that it has met and could not find before.
+# forgets a service that runs when its alias, sshd.service, is a name that it has looked for in vain before.
 ACTIVATE = f"""\
 if {HOLDS}; then systemctl reload ssh.service
 else systemctl stop ssh.socket ssh.service; systemctl -q enable ssh.service; systemctl start ssh.service; fi
