@@ -67,7 +67,7 @@ format: setup ## let ruff format and mend what it can
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
 
-bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=fleet, pool, backup, dns)
+bench: setup ## measure against peers in the same run and write docs/benchmarks.md (ONLY=fleet, verify, pool, backup, dns)
 	@$(ROOT) python -m bench $(ONLY)
 
 mutate: setup ## damage labs of their own in every way that a check should notice, and see that it does (ONLY=postfix)

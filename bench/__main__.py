@@ -1,7 +1,7 @@
 """`make bench [ONLY=dns]`: measure, and write docs/benchmarks.md.
 
-A deploy, signing, a pool and backups are measured on fleets that are booted and taken down again; DNS on
-loopback. Sections that are not measured are left as they are on the page.
+A deploy, signing, a verification, a pool and backups are measured on fleets that are booted and taken down
+again; DNS on loopback. Sections that are not measured are left as they are on the page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import roles
-from bench import backup, converge, dns, pool, signing
+from bench import backup, converge, dns, pool, signing, verify
 from bench.dnszones import ZONES
 from bench.tables import table
 from mailwright.growth.fleetfile import NewMachine, with_machine
@@ -43,11 +43,12 @@ where the seconds do not.
 """
 
 CONVERGING = "A deploy with nothing to change"
+VERIFYING = "A verification"
 SIGNING = "Signing"
 PLANNING = "Planning DNS"
 GROWING = "A pool of sending hosts"
 BACKING_UP = "Backup and restore"
-ORDER = (CONVERGING, SIGNING, GROWING, BACKING_UP, PLANNING)
+ORDER = (CONVERGING, VERIFYING, SIGNING, GROWING, BACKING_UP, PLANNING)
 
 CONVERGING_TEXT = """\
 All machines, the same packages, accounts, files and units. Ansible is given less to do: no live kernel
@@ -117,7 +118,7 @@ def main() -> None:
     """Run what is chosen and write its part of the page."""
     options = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     options.add_argument(
-        "only", nargs="?", choices=("fleet", "pool", "backup", "dns"), help="this part alone"
+        "only", nargs="?", choices=("fleet", "verify", "pool", "backup", "dns"), help="this part alone"
     )
     options.add_argument("--rounds", type=int, default=5, help="counted runs of each tool")
     options.add_argument("--keep", action="store_true", help="leave the lab running")
@@ -127,6 +128,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="mailwright-bench-") as folder:
         if chosen.only in (None, "fleet"):
             sections |= _fleet(Path(folder), chosen.rounds, load, keep=chosen.keep)
+        if chosen.only in (None, "verify"):
+            sections[VERIFYING] = _verifying(Path(folder), chosen.rounds, load, keep=chosen.keep)
         if chosen.only in (None, "pool"):
             sections[GROWING] = _growing(Path(folder), chosen.rounds, load, keep=chosen.keep)
         if chosen.only in (None, "backup"):
@@ -166,11 +169,26 @@ def _fleet(folder: Path, rounds: int, load: float, *, keep: bool) -> dict[str, s
     }
 
 
+def _verifying(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
+    """The same fleet with a fourth sending host makes ten, with all that they do."""
+    fleet = _with_a_fourth(folder)
+    lab = Lab.open(fleet)
+    machines = lab.plan.fleet.machines
+    try:
+        print("booting and provisioning the fleet", flush=True)
+        lab.up()
+        _mailwright("apply", "--yes", fleet)
+        peer = verify.write(load_site(fleet, roles.ROLES), folder / "singly")
+        told = verify.told(peer, verify.measure(lab, peer, fleet, rounds), len(machines))
+    finally:
+        if not keep:
+            lab.destroy()
+    return _under(told, rounds, load, machines)
+
+
 def _growing(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
     """The same fleet with a fourth sending host; those that neither send nor balance are left bare."""
-    fleet = write_fleet(ROOT / "inventory" / "lab.yaml", NETWORKS, folder)
-    fourth = NewMachine("out4", "out4.brightpost.example", str(NETWORKS.ipv4[15]), str(NETWORKS.ipv6[0x15]))
-    fleet.write_text(with_machine(fleet.read_text(), "out3", fourth))
+    fleet = _with_a_fourth(folder)
     lab = Lab.open(fleet)
     pool_of = lab.plan.fleet.pools[0]
     names = [*(m.name for m in lab.plan.fleet.members(pool_of)), *pool_of.balancers]
@@ -201,8 +219,7 @@ def _backing_up(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
     names = (backup.MACHINE, backup.STORE)
     try:
         _provision(lab, fleet, names)
-        publish = (sys.executable, "-m", "mailwright", "dns", "apply", "--yes", str(fleet))
-        subprocess.run(publish, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        _mailwright("dns", "apply", "--yes", fleet)
         backup.prepare(lab)
         rates = backup.measure(lab, rounds)
         taken = backup.mail(lab, rounds)
@@ -218,6 +235,20 @@ def _backing_up(folder: Path, rounds: int, load: float, *, keep: bool) -> str:
         mail="\n".join(table("meanwhile", backup.MAIL, taken)),
     )
     return _under(text, rounds, load, [lab.plan.fleet.machine(name) for name in names])
+
+
+def _with_a_fourth(folder: Path) -> Path:
+    """The lab's fleet with one more machine that sends."""
+    fleet = write_fleet(ROOT / "inventory" / "lab.yaml", NETWORKS, folder)
+    fourth = NewMachine("out4", "out4.brightpost.example", str(NETWORKS.ipv4[15]), str(NETWORKS.ipv6[0x15]))
+    fleet.write_text(with_machine(fleet.read_text(), "out3", fourth))
+    return fleet
+
+
+def _mailwright(*words: str | Path) -> None:
+    """Run a command that must go well; what it says is of no interest."""
+    argv = (sys.executable, "-m", "mailwright", *map(str, words))
+    subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _provision(lab: Lab, fleet: Path, names: Sequence[str] = ()) -> None:

@@ -5,18 +5,27 @@ from __future__ import annotations
 import re
 import shlex
 
-HOLDS = "! systemctl -q is-active ssh.socket"
-"""Shell test: sshd listens itself. Where systemd does so for it, as images with `ssh.socket` have it, sshd
-ends when it is to reload: it cannot bind the port that it was handed. A restart leaves connections alone
-(`KillMode=process` of its unit)."""
-SAVE = f"{HOLDS} && : >sshd-listened || :"
+HOLDS = "! systemctl -q is-active ssh.socket && systemctl -q is-enabled ssh.service"
+"""Shell test: sshd listens itself, now and after a boot. Where systemd does so for it (`ssh.socket`, which
+some images enable), sshd ends when it is to reload: it cannot bind the port that it was handed."""
+SAVE = f"""\
+if {HOLDS}; then : >sshd-held; fi
+if systemctl -q is-active ssh.socket; then : >sshd-socket; fi
+if systemctl -q is-enabled ssh.service; then : >sshd-enabled; fi
+"""
+# Stopping sshd leaves connections alone (`KillMode=process`). It is enabled while it is stopped: systemd
+# forgets a service that runs when its alias, sshd.service, is a name that it has looked for in vain before.
 ACTIVATE = f"""\
 if {HOLDS}; then systemctl reload ssh.service
-else systemctl stop ssh.socket; systemctl restart ssh.service; fi
+else systemctl stop ssh.socket ssh.service; systemctl -q enable ssh.service; systemctl start ssh.service; fi
 """
 REVERT = """\
-if [ -e sshd-listened ]; then systemctl reload ssh.service
-else systemctl stop ssh.service; systemctl start ssh.socket || systemctl start ssh.service; fi
+if [ -e sshd-held ]; then systemctl reload ssh.service
+else
+  systemctl stop ssh.service
+  [ -e sshd-enabled ] || systemctl -q disable ssh.service
+  [ -e sshd-socket ] && systemctl start ssh.socket || systemctl start ssh.service
+fi
 """
 """The texts of a `Guard`: sshd takes its configuration and listens itself from then on; and the way back."""
 

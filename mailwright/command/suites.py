@@ -28,7 +28,7 @@ class Verification:
 
     @property
     def status(self) -> int:
-        """The exit status: 1 after a failure, 3 after an unknown alone or where nothing was looked at, else 0."""
+        """The exit status: 1 after a failure, 0 where all is well, 3 where nobody can tell, or has looked."""
         return {"pass": 0, "fail": 1}.get(self.report.verdict, UNKNOWN)
 
 

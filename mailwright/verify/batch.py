@@ -27,7 +27,8 @@ _LANES = 3
 
 # Each command runs in a shell of its own without standard input, so that one that reads, exits, forks
 # or changes directory harms no other. Its output goes through files: a daemon it leaves behind holds
-# no pipe open. base64 keeps a frame on one line whatever the command printed.
+# no pipe open. base64 keeps a frame on one line whatever the command printed; most print nothing on one of
+# the two, and that takes no process.
 # The files lie in memory, where a full disk does not shorten them: an output that was cut could pass for one
 # in which nothing is wrong. Without room there, either, the script ends and what is missing is not known.
 _HEAD = f"""\
@@ -38,8 +39,10 @@ frame() {{
   timeout -k 2 "$2" sh -c "$3" </dev/null >"$d/out$lane" 2>"$d/err$lane"
   s=$?
   echo . 2>/dev/null >"$d/room$lane" || {{ echo "no room left in $d" >&2; exit 1; }}
-  printf 'mailwright-frame %s %s o%s e%s .\\n' "$1" "$s" \\
-    "$(head -c {_OUTPUT} "$d/out$lane" | base64 -w 0)" "$(head -c {_OUTPUT} "$d/err$lane" | base64 -w 0)"
+  o= e=
+  [ ! -s "$d/out$lane" ] || o=$(head -c {_OUTPUT} "$d/out$lane" | base64 -w 0)
+  [ ! -s "$d/err$lane" ] || e=$(head -c {_OUTPUT} "$d/err$lane" | base64 -w 0)
+  printf 'mailwright-frame %s %s o%s e%s .\\n' "$1" "$s" "$o" "$e"
 }}
 """
 

@@ -21,6 +21,8 @@ _LOOP = 5
 """Restarts by systemd within `_MINUTES` that make a loop. At five in ten seconds systemd itself gives up
 (systemd.unit(5), StartLimitBurst=), but a unit that waits in between goes on for ever."""
 _MINUTES = 10
+_METRIC = re.compile(r"#|[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\}|[ \t]+[-+]?([0-9.]|Inf|NaN))")
+"""The first line of metrics: a comment or a sample (prometheus.io, Exposition formats, Text-based format)."""
 
 
 @dataclass(frozen=True)
@@ -155,7 +157,10 @@ def _settings(text: str) -> tuple[dict[str, Said], list[tuple[str, Said]]]:
 
 
 def scrape(need: Scrape, address: IPv4Address | IPv6Address) -> Question:
-    """Metrics are served at an address of the machine: HTTP says 200 and sends some."""
+    """Metrics are served at an address of the machine: HTTP says 200 and sends what Prometheus reads.
+
+    A page for people is none, as a server may have it for every path.
+    """
     path = need.path.replace("'", "%27")
     host = f"[{address}]" if address.version == 6 else f"{address}"  # noqa: PLR2004 - IPv6
     ask = (
@@ -167,8 +172,10 @@ def scrape(need: Scrape, address: IPv4Address | IPv6Address) -> Question:
     def judge(result: Result) -> Fault | None:
         head, _, body = result.stdout.partition("\r\n\r\n")
         status = head.partition("\r\n")[0]
-        if re.match(r"HTTP/\d\S* 200\b", status) and body:
-            return None
+        if re.match(r"HTTP/\d\S* 200\b", status):
+            first = body.strip().partition("\n")[0]
+            found = f"{status}, and then {first[:200] or 'nothing'}"
+            return None if _METRIC.match(first) else Fault(f"metrics at {need.path}", found)
         said = (status or result.stderr).strip().splitlines() or ["nothing"]
         return Fault(f"metrics at {need.path}", said[-1][:200])
 

@@ -138,7 +138,7 @@ def settings(subject, expectation):
         ("EHLO says another name", "smtp_helo_name = other.example"),
         ("filters may fail", "milter_default_action = accept"),
         ("bare newlines are taken", "smtpd_forbid_bare_newline = no"),
-        ("relaying is permitted", "smtpd_relay_restrictions = permit"),
+        ("relaying is permitted", "smtpd_relay_restrictions = permit, reject"),
     ):
         how, also = main_cf(subject, line)
         yield Damage(what, *how, (*also, "check-postfix-*", "outside-postfix-*"))
@@ -170,7 +170,7 @@ def dialogue(subject, expectation):
     port = int(re.search(r"-(?:port )?(\d+) ", expectation.name)[1])
     if port == 587:
         ways = (
-            ("it has another name", "smtpd_banner=other.example ESMTP"),
+            ("it has another name", "smtpd_banner=other.example"),
             ("it offers no TLS", "smtpd_tls_security_level=none"),
             ("it takes logins without TLS", "smtpd_tls_security_level=may", "smtpd_tls_auth_only=no"),
             ("it answers VRFY", "disable_vrfy_command=no", "smtpd_tls_security_level=may"),
@@ -178,7 +178,7 @@ def dialogue(subject, expectation):
         )
     else:  # postscreen says the first words
         ways = (
-            ("it has another name", "smtpd_banner=other.example ESMTP"),
+            ("it has another name", "smtpd_banner=other.example"),
             ("it offers no TLS", "postscreen_tls_security_level=none"),
         )
     for what, *changes in ways:
@@ -186,13 +186,15 @@ def dialogue(subject, expectation):
         yield Damage(what, *how, (*also, f"check-postfix-port {port} *"), patience=25)
 
 
+_ALL = "permit,reject"
+"""Everything. Without the word that is never reached smtpd(8) does not start, lest it be an open relay."""
 _STAGES = ("client", "sender", "relay", "recipient")
-_OPEN = (*(f"smtpd_{stage}_restrictions=permit" for stage in _STAGES), "smtpd_tls_security_level=may")
+_OPEN = (*(f"smtpd_{stage}_restrictions={_ALL}" for stage in _STAGES), "smtpd_tls_security_level=may")
 
 
 @damages("outside-postfix-25 at *")
 def exchanger(subject, expectation):
-    how, also = master_cf(subject, 25, "smtpd_banner=other.example ESMTP")
+    how, also = master_cf(subject, 25, "smtpd_banner=other.example")
     yield Damage("it has another name", *how, (*also, "check-postfix-port 25 *"), patience=25)
 
 
@@ -273,7 +275,7 @@ def handover(subject, expectation):
         subject,
         10026,
         "smtpd_client_restrictions=permit",
-        "smtpd_relay_restrictions=permit",
+        f"smtpd_relay_restrictions={_ALL}",
         "smtpd_tls_security_level=may",
     )
     yield Damage("it is taken from everybody", *how, also)

@@ -79,11 +79,12 @@ class Runner:
         if before:
             self.healed(before)
 
-    def batch(self, batch, *, again=False):
+    def batch(self, batch, first=None):
         """Do a batch and undo it. Returns whether its healing is yet to be seen, by the next look.
 
         What does not end as it should is done once more, from green: what the machine did by itself
-        meanwhile is no verdict on the sabotage. Of a batch, that is each half.
+        meanwhile is no verdict on the sabotage. Of a batch, that is each half. `first` is the verdict of
+        a first try, which is told.
         """
         began = time.monotonic()
         look, broken = self._damaged(batch)
@@ -94,17 +95,19 @@ class Runner:
         ]
         if all(verdict.good for verdict in verdicts):
             for verdict in verdicts:
+                if first:
+                    verdict.told = f"only in the second try; in the first {first.outcome}: {first.told}"
                 self.tell(verdict)
             if self.subject.mailing.isdisjoint(_targets(batch)):
                 return True
             self.healed(batch)  # the next look sends no mail
             return False
         self.healed(batch)
-        if again:
+        if first:
             self.tell(verdicts[0])
             return False
         if len(batch) == 1:
-            return self.batch(batch, again=True)
+            return self.batch(batch, verdicts[0])
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             if self.batch(half):
                 self.healed(half)

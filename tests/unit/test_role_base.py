@@ -93,16 +93,21 @@ def test_ssh_is_declared_where_the_operator_connects(plan):
 
 
 # As both releases have it: an sshd that systemd handed its port ends when it is to reload, even when systemd
-# has closed that port since; and a socket does not start beside a service that runs.
+# has closed that port since; a socket does not start beside a service that runs; and of a service that runs
+# systemd knows no more once it is enabled, because its alias sshd.service is a name that others mention.
 SYSTEMCTL = """#!/bin/sh
-echo "$*" >>{0}/asked
+cd {0}
+echo "$*" >>asked
 case "$*" in
-  *is-active*ssh.socket) [ -e {0}/listens ] ;;
-  "stop ssh.socket") rm {0}/listens ;;
-  "start ssh.socket") [ ! -e {0}/runs ] && : >{0}/listens ;;
-  "stop ssh.service") rm {0}/runs ;;
-  "restart ssh.service") [ -e {0}/listens ] || rm -f {0}/inherited ;;
-  "reload ssh.service") [ ! -e {0}/inherited ] ;;
+  "-q is-active ssh.socket") [ -e listens ] ;;
+  "-q is-enabled ssh.service") [ -e enabled ] ;;
+  "stop ssh.socket ssh.service") rm -f listens runs inherited ;;
+  "stop ssh.service") rm -f runs ;;
+  "-q enable ssh.service") [ ! -e runs ] && : >enabled ;;
+  "-q disable ssh.service") [ ! -e runs ] && rm enabled ;;
+  "start ssh.socket") [ ! -e runs ] && : >listens ;;
+  "start ssh.service") : >runs ;;
+  "reload ssh.service") [ -e runs ] && [ ! -e inherited ] ;;
   *) exit 9 ;;
 esac
 """
@@ -110,10 +115,12 @@ esac
 
 @pytest.fixture
 def exchange(tmp_path, plan, monkeypatch):
-    """Where ssh.socket `listens` and ssh.service `runs`, and a function that runs texts of the guard."""
-    (tmp_path / "systemctl").write_text(SYSTEMCTL.format(tmp_path))
+    """The state of systemd, as names of files, and a function that runs texts of the guard."""
+    state = tmp_path / "state"
+    state.mkdir()
+    (tmp_path / "systemctl").write_text(SYSTEMCTL.format(state))
     (tmp_path / "systemctl").chmod(0o755)
-    (tmp_path / "runs").touch()
+    (state / "runs").touch()
     texts = {}
     monkeypatch.setattr(base.op, "guarded", lambda *_, **given: texts.update(given))
     for name in ("files", "shell", "units"):
@@ -121,30 +128,46 @@ def exchange(tmp_path, plan, monkeypatch):
     base.apply(plan().contexts["base"])
     path = f"{tmp_path}:{os.environ['PATH']}"
 
+    def present():
+        return {file.name for file in state.iterdir()} - {"asked"}
+
     def run(*names):
         text = "\n".join(("set -eu", *(texts[name] for name in names)))
         return subprocess.run(["sh", "-c", text], cwd=tmp_path, env={"PATH": path}, check=False).returncode
 
-    return tmp_path, run
+    return state, present, run
 
 
-def test_sshd_listens_itself_before_it_takes_a_new_configuration(exchange):
-    state, run = exchange
-    (state / "listens").touch()
-    (state / "inherited").touch()
+@pytest.mark.parametrize("enabled", [(), ("enabled",)])
+def test_sshd_listens_itself_before_it_takes_a_new_configuration(exchange, enabled):
+    state, present, run = exchange
+    before = {"runs", "listens", "inherited", *enabled}
+    for name in before:
+        (state / name).touch()
     assert run("holds") == 1
     assert run("save", "activate", "holds") == 0
-    assert not (state / "inherited").exists()
+    assert present() == {"runs", "enabled"}
     assert run("revert") == 0  # as nobody could log in any more
-    assert (state / "listens").exists()
+    assert present() == {"listens", *enabled}  # whose next connection starts it
 
 
 def test_an_sshd_that_listens_itself_is_only_told_to_reload(exchange):
-    state, run = exchange
+    state, present, run = exchange
+    (state / "enabled").touch()
     assert run("holds") == 0
     assert run("save", "activate", "revert") == 0
+    assert present() == {"runs", "enabled"}
     asked = (state / "asked").read_text().splitlines()
-    assert [line for line in asked if "is-active" not in line] == ["reload ssh.service"] * 2
+    assert [line for line in asked if " is-" not in line] == ["reload ssh.service"] * 2
+
+
+def test_an_sshd_that_the_next_boot_would_not_start_is_enabled_while_it_is_stopped(exchange):
+    _, present, run = exchange
+    assert run("holds") == 1
+    assert run("save", "activate", "holds") == 0
+    assert present() == {"runs", "enabled"}
+    assert run("revert") == 0
+    assert present() == {"runs"}
 
 
 def test_systemd_does_not_listen_for_sshd_after_the_next_boot_either(plan):

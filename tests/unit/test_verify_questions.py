@@ -153,7 +153,11 @@ METRICS = questions.scrape(Scrape("filter", 9100), ip_address("2001:db8::11"))
     ("stdout", "stderr", "found"),
     [
         ("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nfilter_up 1\n", "", None),
-        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", "HTTP/1.1 200 OK"),
+        ("HTTP/1.1 200 OK\r\n\r\n# HELP filter_seen_total Seen.\n", "", None),
+        ('HTTP/1.1 200 OK\r\n\r\nfilter_seen_total{by="a b"} 3\n', "", None),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", "HTTP/1.1 200 OK, and then nothing"),
+        ("HTTP/1.1 200 OK\r\n\r\n<!DOCTYPE HTML>\n<p>It works", "", "and then <!DOCTYPE HTML>"),
+        ("HTTP/1.1 200 OK\r\n\r\nwelcome to nginx\n", "", "and then welcome"),
         ("HTTP/1.1 503 Service Unavailable\r\n\r\nno", "", "HTTP/1.1 503 Service Unavailable"),
         ("", "bash: line 1: /dev/tcp/2001:db8::11/9100: Connection refused", "Connection refused"),
         ("", "", "nothing"),
