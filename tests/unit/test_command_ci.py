@@ -1,0 +1,54 @@
+"""`mailwright ci lint`: what it finds in a repository, whole, whatever is amiss."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mailwright.command import main
+from mailwright.model.identities import draw
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def lint(tmp_path, monkeypatch, capsys):
+    """A function that lints the worked example, with the secrets that could be made; status and lines."""
+    for name in ("prod.yaml", "prod.py", "fleet.schema.json"):
+        (tmp_path / "inventory").mkdir(exist_ok=True)
+        shutil.copy(ROOT / "inventory" / name, tmp_path / "inventory" / name)
+    for name in ("deploy.py", "roles", "templates"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MAILWRIGHT_AGE_IDENTITY", draw().text)
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    assert main.run(["secrets", "init", "inventory/prod.yaml"]) == 0
+    capsys.readouterr()
+
+    def call(*options):
+        status = main.run(["ci", "lint", "inventory/prod.yaml", *options])
+        return status, capsys.readouterr().out.splitlines()
+
+    return call
+
+
+def test_without_secrets_only_what_needs_none_is_judged(lint):
+    assert lint("--without-secrets") == (
+        1,
+        [
+            "ok     fleet file: inventory/prod.yaml",
+            "ok     schema: inventory/fleet.schema.json",
+            "FAULT  host keys: inventory/prod.known_hosts: not pinned: out1, out2, mx1: "
+            "`mailwright hostkeys pin`",
+        ],
+    )
+
+
+def test_every_secret_that_is_missing_is_named_and_so_is_all_else(lint):
+    status, lines = lint()
+    assert status == 1
+    missing = next(line for line in lines if line.startswith("FAULT  secrets: the "))
+    assert all(name in missing for name in ("certificate/smtp/privkey", "tsig/primary"))
+    assert any(line.startswith("FAULT  secrets: a recovery key") for line in lines)
+    assert any(line.startswith("FAULT  login: out1, out2, mx1") for line in lines)
+    assert lines[-1].startswith("FAULT  dns: ")
