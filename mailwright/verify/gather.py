@@ -46,8 +46,10 @@ def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]
 
 
 def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
-    asked = [(e.name, e.command) for e in expectations if e.command is not None]
-    commands = [sockets.COMMAND, observe.script(needs), *(command for _, command in asked), sockets.COMMAND]
+    asked = {e.name: e.command for e in expectations if e.command is not None}
+    # What several checks judge is asked once.
+    places = {command: place for place, command in enumerate(dict.fromkeys(asked.values()), start=2)}
+    commands = [sockets.COMMAND, observe.script(needs), *places, sockets.COMMAND]
     output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1)), limit=_WHOLE))
     if output.status == batch.TIMED_OUT:
         raise UnknownError(f"what it was asked came to no end within {_WHOLE} s; does a disk hang?")
@@ -67,7 +69,7 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
         raise UnknownError(f"it was looked at as user {seen.uid}; only root sees everything")
     if frames[last].status != 0:
         raise UnknownError(f"`{sockets.COMMAND}` failed: {frames[last].stderr.strip()[:200]}")
-    results = {name: frames[i] for i, (name, _) in enumerate(asked, start=2) if i in frames}
+    results = {name: frames[places[c]] for name, c in asked.items() if places[c] in frames}
     return Evidence(seen, before, after, results)
 
 
