@@ -7,8 +7,9 @@ import gzip
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from math import inf
 
 from mailwright import observe
 from mailwright.model.errors import UnknownError
@@ -109,9 +110,12 @@ class Gathering:
         return self._futures[machine].result()
 
     def finished(self, machines: Collection[str]) -> Iterator[str]:
-        """Each of `machines` as its job ends, well or not."""
+        """Each of `machines` as its job ends, well or not, in that order however late somebody looks."""
         names = {self._futures[machine]: machine for machine in machines}
-        return (names[future] for future in as_completed(names))
+        waiting = set(names)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from sorted((names[future] for future in done), key=lambda name: self.ended.get(name, inf))
 
     def close(self) -> None:
         """Do not begin what has not begun; what runs ends by its own time limits."""
