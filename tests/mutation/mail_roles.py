@@ -138,7 +138,7 @@ def settings(subject, expectation):
         ("EHLO says another name", "smtp_helo_name = other.example"),
         ("filters may fail", "milter_default_action = accept"),
         ("bare newlines are taken", "smtpd_forbid_bare_newline = no"),
-        ("relaying is permitted", "smtpd_relay_restrictions = permit, reject"),
+        ("relaying is permitted", "smtpd_relay_restrictions = check_client_access static:OK, reject"),
     ):
         how, also = main_cf(subject, line)
         yield Damage(what, *how, (*also, "check-postfix-*", "outside-postfix-*"))
@@ -185,8 +185,8 @@ def dialogue(subject, expectation):
 
 
 _PLAIN = "smtpd_tls_security_level=none"
-_ALL = "permit,reject"
-"""Everything. Without the word that is never reached smtpd(8) does not start, lest it be an open relay."""
+_ALL = "check_client_access,static:OK,reject"
+"""Everything. smtpd(8) starts as no open relay: there must be a word that rejects, and be reachable."""
 _STAGES = ("client", "sender", "relay", "recipient")
 _OPEN = (*(f"smtpd_{stage}_restrictions={_ALL}" for stage in _STAGES), "smtpd_tls_security_level=may")
 
@@ -245,7 +245,9 @@ def errors(subject, expectation):
 @damages("check-postfix-no mail is stuck")
 def stuck(subject, expectation):
     queue, handed = "/var/spool/postfix", "/var/spool/postfix/maildrop/sabotage"
-    yield Damage("a message is years old", *extra(f"{queue}/deferred/3/3000000000z1", ""))
+    damage, undo = extra(f"{queue}/deferred/3/3000000000z1", "")
+    folder = f"install -d -o postfix -g postfix -m 700 {queue}/deferred/3"
+    yield Damage("a message is years old", f"{folder}; {damage}", undo)
     damage, undo = extra(handed, "")
     yield Damage("nobody takes what was handed in", f"{damage}; touch -d '2 hours ago' {handed}", undo)
     yield Damage("a message is damaged", *extra(f"{queue}/corrupt/sabotage", ""))
