@@ -45,12 +45,14 @@ daemons:
 			knot lua5.1 bind9 pdns-server pdns-backend-sqlite3 chromium chromium-driver; }
 
 # A service that comes with them is masked before, unless it is there already and somebody's own.
-vagrant: setup ## the fleet of inventory/vagrant.yaml up, deployed, verified, destroyed by Vagrant (root; containers)
+vagrant: setup ## the fleet of inventory/vagrant.yaml up, deployed, verified, destroyed by Vagrant (root; containers; on Debian 12)
 	@PATH="$$PATH:/usr/sbin"; for each in vagrant lxc-start dnsmasq knotd; do command -v $$each || missing=1; done >/dev/null; \
 	test -z "$$missing" && dpkg-query -W vagrant-lxc >/dev/null 2>&1 || { \
+		$(SUDO) apt-get -qq update; \
+		apt-cache show vagrant-lxc >/dev/null 2>&1 || { echo 'make vagrant: vagrant-lxc is in Debian 12 and not in this release' >&2; exit 1; }; \
 		for each in lxc lxc-net lxc-monitord knot; do \
 			test -e /usr/lib/systemd/system/$$each.service || $(SUDO) ln -sf /dev/null /etc/systemd/system/$$each.service; done; \
-		$(SUDO) apt-get -qq update && $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
+		$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends \
 			vagrant vagrant-lxc lxc dnsmasq-base knot; }
 	@$(ROOT) python -m pytest -q tests/unit/test_vagrant.py
 	@$(ROOT) python -m vagrant.proof

@@ -19,7 +19,8 @@ from rich.console import Console
 
 import roles
 from audit import domains, lynis, page, ports, ssh, tls, units
-from audit.reasons import REASONS, reason_for, unneeded
+from audit.reason import reason_for, unneeded
+from audit.reasons import REASONS
 from audit.subjects import Subjects
 from audit.verdict import Task, Verdict
 from mailwright.lab.lab import Lab

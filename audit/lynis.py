@@ -24,12 +24,15 @@ _SECONDS = 1200
 _FOLDER = "/run/mailwright-audit"
 _CONTENT = ("usr/sbin/lynis", "usr/share/lynis", "etc/lynis/default.prf")
 _AUDIT = """
-umask 077; rm -rf {folder}; mkdir {folder} && tar -C {folder} --no-same-owner -xf - || exit 1
-trap 'rm -rf {folder}' EXIT
-cd {folder}/usr/share/lynis && sh ../../sbin/lynis audit system --cronjob --usecwd --no-plugins \\
+umask 077
+rm -rf {folder}; mkdir {folder} && tar -C {folder} --no-same-owner -xf - || exit 1
+[ ! -e /run/lynis.pid ] || {{ echo 'another lynis runs there, or was killed (/run/lynis.pid)'; exit 1; }}
+trap 'rm -rf {folder} /run/lynis.pid' EXIT
+mkdir {folder}/none; cd {folder}/usr/share/lynis || exit 1
+sh ../../sbin/lynis audit system --cronjob --usecwd --plugin-dir {folder}/none \\
   --profile {folder}/etc/lynis/default.prf --logfile {folder}/log --report-file {folder}/report \\
   >{folder}/said 2>&1
-cat {folder}/report || tail -n 3 {folder}/said
+cat {folder}/report; [ -s {folder}/report ] || tail -n 3 {folder}/said
 """
 
 

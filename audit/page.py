@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from audit.reasons import Reason
+from audit.reason import Reason
 from audit.verdict import Finding, Verdict
 
 HEAD = """\

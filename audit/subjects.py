@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 from audit.verdict import JudgeError
 from mailwright.lab.host import LabHost
@@ -59,6 +60,13 @@ class Subjects:
                 json.dumps([machine.debian, machine.roles], sort_keys=True, default=str), machine
             )
         return tuple(kinds.values())
+
+    @cached_property
+    def trusted(self) -> Path:
+        """A file with whatever authorities the certificates of this lab come from."""
+        file = self.lab.plan.state / "audit-ca.pem"
+        file.write_bytes(self.lab.ca.trusted)
+        return file
 
     def host(self, name: str) -> LabHost:
         """A host of the lab."""

@@ -43,7 +43,7 @@ def judge(subjects: Subjects, port: TlsPort) -> tuple[Verdict, ...]:
     Raises:
         JudgeError: it did not get to its end.
     """
-    ca = subjects.lab.plan.state / "ca.pem"
+    ca = subjects.trusted
     with tempfile.TemporaryDirectory(prefix="mailwright-audit-") as folder:
         report = Path(folder, "report.json")
         argv = [

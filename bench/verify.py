@@ -196,12 +196,12 @@ def _part(peer: Peer, hosts: Sequence[LabHost]) -> None:
 
 TEXT = """\
 {machines} machines, {checks:,} checks, and nothing is wrong. The peer is pytest-testinfra as its users write
-it: a test for each check, with a call for each thing that it asks (`host.package(...).is_installed`,
+it, with a test for each check and a call for each thing that it asks (`host.package(...).is_installed`,
 `host.file(...).mode`), over OpenSSH with a kept connection and a process of pytest-xdist for each machine.
 Its tests are made from the same needs. It has {asked:,} of the checks, {commands:,} of them a command each
 (`host.check_output(...)`), and judges less: of a command its exit status alone, of a unit not whether it runs
-on what lies on the disk. For the other {rest:,} it has no call: ours asks them from outside. Remote
-commands are those that the machines' sshd started.
+on what lies on the disk. For the other {rest:,} it has no call: ours asks them from outside. Remote commands
+are those that the machines' sshd started.
 
 {table}
 """

@@ -83,7 +83,8 @@ def plan(inventory: Inventory, reports: Reports = Path("reports")) -> int:
 
     Exit status: 0 planned, with changes or without, 1 something cannot be planned.
     """
-    (reports / PLAN).unlink(missing_ok=True)
+    _folder(reports)
+    (reports / PLAN).unlink(missing_ok=True)  # not to be approved, whatever becomes of this one
     try:
         with _annotated(), _job(inventory, reports) as (site, here):
             status, text = here.run("plan", str(inventory), "--out", str(reports / PLAN))
@@ -155,12 +156,16 @@ def _run(inventory: Path, reports: Path, command: str, *options: str, keeps: Ite
 @contextmanager
 def _job(inventory: Path, reports: Path) -> Iterator[tuple[Site, Job]]:
     site = open_site(inventory)
+    _folder(reports)
+    with job(site, reports) as here:
+        yield site, here
+
+
+def _folder(reports: Path) -> None:
     try:
         reports.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise MailwrightError(f"{display(reports)}: cannot be made: {error.strerror}") from None
-    with job(site, reports) as here:
-        yield site, here
 
 
 @contextmanager

@@ -97,8 +97,9 @@ class GitHub:
 
     @property
     def who(self) -> str:
-        """As in `Forge`."""
-        return f"{self.environ.get('GITHUB_ACTOR', 'somebody')} ({self.job or 'GitHub'})"
+        """As in `Forge`. The triggering actor may have repeated a run of another's."""
+        names = (self.environ.get(f"GITHUB_{each}") for each in ("TRIGGERING_ACTOR", "ACTOR"))
+        return f"{next(filter(None, names), 'somebody')} ({self.job or 'GitHub'})"
 
     @property
     def silence(self) -> str:

@@ -7,8 +7,9 @@ import gzip
 import shlex
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from math import inf
 
 from mailwright import observe
 from mailwright.model.errors import UnknownError
@@ -47,8 +48,9 @@ def evidence(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]
 
 def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint]) -> Evidence:
     asked = {e.name: e.command for e in expectations if e.command is not None}
-    once = tuple(dict.fromkeys(asked.values()))  # several may judge the answer to one
-    commands = [sockets.COMMAND, observe.script(needs), *once, sockets.COMMAND]
+    # What several checks judge is asked once.
+    places = {command: place for place, command in enumerate(dict.fromkeys(asked.values()), start=2)}
+    commands = [sockets.COMMAND, observe.script(needs), *places, sockets.COMMAND]
     output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1)), limit=_WHOLE))
     if output.status == batch.TIMED_OUT:
         raise UnknownError(f"what it was asked came to no end within {_WHOLE} s; does a disk hang?")
@@ -68,8 +70,7 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
         raise UnknownError(f"it was looked at as user {seen.uid}; only root sees everything")
     if frames[last].status != 0:
         raise UnknownError(f"`{sockets.COMMAND}` failed: {frames[last].stderr.strip()[:200]}")
-    answers = {command: frames[i] for i, command in enumerate(once, start=2) if i in frames}
-    results = {name: answers[command] for name, command in asked.items() if command in answers}
+    results = {name: frames[places[c]] for name, c in asked.items() if places[c] in frames}
     return Evidence(seen, before, after, results)
 
 
@@ -109,9 +110,12 @@ class Gathering:
         return self._futures[machine].result()
 
     def finished(self, machines: Collection[str]) -> Iterator[str]:
-        """Each of `machines` as its job ends, well or not."""
+        """Each of `machines` as its job ends, well or not, in that order however late somebody looks."""
         names = {self._futures[machine]: machine for machine in machines}
-        return (names[future] for future in as_completed(names))
+        waiting = set(names)
+        while waiting:
+            done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+            yield from sorted((names[future] for future in done), key=lambda name: self.ended.get(name, inf))
 
     def close(self) -> None:
         """Do not begin what has not begun; what runs ends by its own time limits."""

@@ -23,6 +23,8 @@ _LOOP = 5
 _MINUTES = 10
 _METRIC = re.compile(r"#|[a-zA-Z_:][a-zA-Z0-9_:]*(\{.*\}|[ \t]+[-+]?([0-9.]|Inf|NaN))")
 """The first line of metrics: a comment or a sample (prometheus.io, Exposition formats, Text-based format)."""
+_CHUNK = re.compile(r"\A[0-9A-Fa-f]+ *(;[^\n]*)?\r\n")
+"""The size of a chunk (RFC 9112, section 7.1), in which some servers answer an HTTP/1.0 client, too."""
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def scrape(need: Scrape, address: IPv4Address | IPv6Address) -> Question:
         head, _, body = result.stdout.partition("\r\n\r\n")
         status = head.partition("\r\n")[0]
         if re.match(r"HTTP/\d\S* 200\b", status):
-            first = body.strip().partition("\n")[0]
+            first = _CHUNK.sub("", body.strip()).partition("\n")[0]
             found = f"{status}, and then {first[:200] or 'nothing'}"
             return None if _METRIC.match(first) else Fault(f"metrics at {need.path}", found)
         said = (status or result.stderr).strip().splitlines() or ["nothing"]

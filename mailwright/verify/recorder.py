@@ -85,6 +85,13 @@ class Recorder:
         if report.failed:
             self._break(f"{report.nodeid}: does not load: {_said(report).splitlines()[-1]}")
 
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Whoever verifies a fleet is not told that all is well by a `-k` that stands somewhere."""
+        missing = [item.name for item in items if expectation_of(item)]
+        if missing:
+            options = "pytest's own options (addopts, PYTEST_ADDOPTS)"
+            self._break(f"{options} leave out {len(missing)} checks, {missing[0]} for one; use --only")
+
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         """Leave out what is not asked for; everything where something is wrong with that."""

@@ -104,6 +104,8 @@ def test_a_good_change_is_green(fleet, forge, evidence):
     body = fleet.comments.all[-1]["body"]
     assert body.startswith("<!-- mailwright plan inventory/prod.yaml -->\n**Changes**: ")
     assert network in body
+    if forge == "github":  # on the page of the run, too
+        assert proposed["plan"].summary.splitlines()[:2] == body.splitlines()[:2]
     assert not fleet.lets_in(network)  # nothing has happened yet
     merged = fleet.merge(forge, forge)
     went(merged, **GREEN[forge])

@@ -123,10 +123,10 @@ def main_cf(subject, line):
     return how, (f"file-{_MAIN}", *subject.dependents(_MAIN))
 
 
-def master_cf(subject, port, *settings):
+def master_cf(subject, port, *settings, service=""):
     """(damage, undo), globs: a service of master.cf with other settings of its own, in force."""
-    name = _SERVICES.get(port, port)
-    words = " ".join(f"'{name}/inet/{setting}'" for setting in settings)
+    name = service or f"{_SERVICES.get(port, port)}/inet"
+    words = " ".join(f"'{name}/{setting}'" for setting in settings)
     how = edit(subject, _MASTER, f"postconf -P {words}", _RELOAD)
     seen = (f"check-postfix-{port} *", f"outside-postfix-{port} *")
     return how, (f"file-{_MASTER}", *subject.dependents(_MASTER), *seen)
@@ -138,7 +138,7 @@ def settings(subject, expectation):
         ("EHLO says another name", "smtp_helo_name = other.example"),
         ("filters may fail", "milter_default_action = accept"),
         ("bare newlines are taken", "smtpd_forbid_bare_newline = no"),
-        ("relaying is permitted", "smtpd_relay_restrictions = permit, reject"),
+        ("relaying is permitted", "smtpd_relay_restrictions = check_client_access static:OK, reject"),
     ):
         how, also = main_cf(subject, line)
         yield Damage(what, *how, (*also, "check-postfix-*", "outside-postfix-*"))
@@ -168,34 +168,37 @@ def queue(subject, expectation):
 )
 def dialogue(subject, expectation):
     port = int(re.search(r"-(?:port )?(\d+) ", expectation.name)[1])
+    # postscreen lets the machine itself pass to the smtpd behind it, and only that one speaks.
+    service = "smtpd/pass" if port != 587 else ""
+    ways = [("it has another name", "smtpd_banner=other.example"), ("it offers no TLS", _PLAIN)]
     if port == 587:
-        ways = (
-            ("it has another name", "smtpd_banner=other.example"),
-            ("it offers no TLS", "smtpd_tls_security_level=none"),
+        ways += [
             ("it takes logins without TLS", "smtpd_tls_security_level=may", "smtpd_tls_auth_only=no"),
-            ("it answers VRFY", "disable_vrfy_command=no", "smtpd_tls_security_level=may"),
             ("it relays for everybody", *_OPEN),
-        )
-    else:  # postscreen says the first words
-        ways = (
-            ("it has another name", "smtpd_banner=other.example"),
-            ("it offers no TLS", "postscreen_tls_security_level=none"),
-        )
+        ]
+    elif port == 25:
+        ways += [("it answers VRFY", "disable_vrfy_command=no"), ("it relays for everybody", *_OPEN)]
     for what, *changes in ways:
-        how, also = master_cf(subject, port, *changes)
-        yield Damage(what, *how, (*also, f"check-postfix-port {port} *"), patience=25)
+        how, also = master_cf(subject, port, *changes, service=service)
+        seen = () if port == 587 else ("check-postfix-*25 *", "outside-postfix-25 *")
+        yield Damage(what, *how, (*also, f"check-postfix-port {port} *", *seen), patience=25)
 
 
-_ALL = "permit,reject"
-"""Everything. Without the word that is never reached smtpd(8) does not start, lest it be an open relay."""
+_PLAIN = "smtpd_tls_security_level=none"
+_ALL = "check_client_access,static:OK,reject"
+"""Everything. smtpd(8) starts as no open relay: there must be a word that rejects, and be reachable."""
 _STAGES = ("client", "sender", "relay", "recipient")
 _OPEN = (*(f"smtpd_{stage}_restrictions={_ALL}" for stage in _STAGES), "smtpd_tls_security_level=may")
 
 
-@damages("outside-postfix-25 at *")
+@damages("outside-postfix-25 at * takes mail for us alone")
 def exchanger(subject, expectation):
-    how, also = master_cf(subject, 25, "smtpd_banner=other.example")
-    yield Damage("it has another name", *how, (*also, "check-postfix-port 25 *"), patience=25)
+    for what, change in (
+        ("it has another name", "smtpd_banner=other.example"),
+        ("it offers no TLS", "postscreen_tls_security_level=none"),
+    ):
+        how, also = master_cf(subject, 25, change)
+        yield Damage(what, *how, (*also, "check-postfix-port 25 *"), patience=25)
 
 
 @damages("*-postfix-* takes logins *")
@@ -242,7 +245,9 @@ def errors(subject, expectation):
 @damages("check-postfix-no mail is stuck")
 def stuck(subject, expectation):
     queue, handed = "/var/spool/postfix", "/var/spool/postfix/maildrop/sabotage"
-    yield Damage("a message is years old", *extra(f"{queue}/deferred/3/3000000000z1", ""))
+    damage, undo = extra(f"{queue}/deferred/3/3000000000z1", "")
+    folder = f"install -d -o postfix -g postfix -m 700 {queue}/deferred/3"
+    yield Damage("a message is years old", f"{folder}; {damage}", undo)
     damage, undo = extra(handed, "")
     yield Damage("nobody takes what was handed in", f"{damage}; touch -d '2 hours ago' {handed}", undo)
     yield Damage("a message is damaged", *extra(f"{queue}/corrupt/sabotage", ""))

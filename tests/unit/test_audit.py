@@ -5,7 +5,8 @@ import json
 import pytest
 
 from audit import domains, lynis, page, ports, ssh, tls, units
-from audit.reasons import REASONS, Reason, reason_for, unneeded
+from audit.reason import Reason, reason_for, unneeded
+from audit.reasons import REASONS
 from audit.verdict import Finding, JudgeError
 
 SCANNED = {"id": "scanTime", "severity": "INFO", "finding": "61"}
@@ -107,14 +108,13 @@ def test_checkdmarc_marks_down_errors_and_warnings_wherever_they_stand():
     report = {
         "domain": "example.org",
         "dnssec": False,
-        "mx": {"hosts": [{"hostname": "mx1.example.org", "starttls": False}], "warnings": ["few"]},
+        "mx": {"hosts": [{"hostname": "mx1.example.org"}], "warnings": ["few"]},
         "dmarc": {"tags": {"p": {"value": "reject"}}},
         "bimi": {"error": "no record"},
     }
     verdict = domains.parse("example.org", json.dumps(report))
     assert verdict.summary == "DMARC reject, DNSSEC no"
     assert [f.told for f in verdict.findings] == [
-        "mx mx1.example.org: no starttls",
         "mx few",
         "bimi no record",
         "dnssec the zone is not signed, or not provably",

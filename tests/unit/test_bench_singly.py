@@ -212,8 +212,9 @@ def test_the_page_says_how_much_of_it_the_peer_has():
     peer = Peer(None, None, checks=1200, asked=1100, tests=1101, commands=300)
     found = {OURS: [Run(2.0, 10), Run(4.0, 10)], THEIRS: [Run(20.0, 3000), Run(60.0, 3100)]}
     page = told(peer, found, 10)
-    assert "10 machines, 1,200 checks" in page
-    assert "It has 1,100 of the checks, 300 of them a command each" in " ".join(page.split())
-    assert "For the other 100 it has no call" in page
+    text = " ".join(page.split())
+    assert "10 machines, 1,200 checks" in text
+    assert "It has 1,100 of the checks, 300 of them a command each" in text
+    assert "For the other 100 it has no call" in text
     assert f"| {OURS} | 3.0 s | 2.0 s to 4.0 s | 1.0 | 10 | 1 |" in page
     assert f"| {THEIRS} | 40.0 s | 20.0 s to 60.0 s | 12.5 | 3,100 | 305 |" in page

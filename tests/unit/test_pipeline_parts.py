@@ -248,6 +248,11 @@ def test_the_record_on_machines_names_who_is_behind_a_job(tmp_path):
         assert here.environ["MAILWRIGHT_BY"] == "ann (https://forge.example/42)"
 
 
+def test_who_repeats_a_run_is_behind_it():
+    given = {"GITHUB_ACTIONS": "true", "GITHUB_ACTOR": "ann", "GITHUB_TRIGGERING_ACTOR": "ben"}
+    assert forge(given).who == "ben (GitHub)"
+
+
 def test_a_job_masks_what_its_command_says_and_hands_it_no_token_of_the_forge(tmp_path, monkeypatch, capfd):
     package = tmp_path / "mailwright"
     package.mkdir()

@@ -2,6 +2,8 @@
 
 import resource
 import subprocess
+from functools import partial
+from threading import Event
 
 import pytest
 
@@ -9,7 +11,8 @@ from mailwright.model.errors import UnknownError
 from mailwright.model.needs import Needs
 from mailwright.model.role import Result
 from mailwright.verify import batch
-from mailwright.verify.gather import evidence, packed
+from mailwright.verify.expectation import Evidence
+from mailwright.verify.gather import Gathering, evidence, packed
 
 
 def run(*commands, limit=5, abreast=range(0)):
@@ -102,3 +105,20 @@ def test_a_script_that_comes_to_no_end_is_ended():
     assert (done.stdout, done.returncode) == ("begun\n", batch.TIMED_OUT)
     with pytest.raises(UnknownError, match="came to no end"):
         evidence(lambda _: Result(batch.TIMED_OUT, "begun", ""), Needs(), [])
+
+
+def test_machines_are_told_in_the_order_in_which_they_ended_however_late_one_looks():
+    ended = [Event() for _ in range(9)]
+
+    def job(number):
+        if number < len(ended) - 1:  # the first one to be asked is the last one to answer
+            ended[number + 1].wait()
+        ended[number].set()
+        return Evidence(None)
+
+    gathering = Gathering({f"m{number}": partial(job, number) for number in range(len(ended))})
+    ended[0].wait()
+    gathering.of("m0")
+    names = [f"m{number}" for number in range(len(ended))]
+    assert list(gathering.finished(names)) == sorted(names, key=gathering.ended.__getitem__)
+    gathering.close()

@@ -153,6 +153,7 @@ METRICS = questions.scrape(Scrape("filter", 9100), ip_address("2001:db8::11"))
     ("stdout", "stderr", "found"),
     [
         ("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\nfilter_up 1\n", "", None),
+        ("HTTP/1.1 200 OK\r\n\r\n39C\r\n# HELP filter_up Up.\n", "", None),
         ("HTTP/1.1 200 OK\r\n\r\n# HELP filter_seen_total Seen.\n", "", None),
         ('HTTP/1.1 200 OK\r\n\r\nfilter_seen_total{by="a b"} 3\n', "", None),
         ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", "HTTP/1.1 200 OK, and then nothing"),

@@ -66,8 +66,8 @@ answers = Path(os.environ["ANSWERS"])
 with (answers / "asked").open("a") as asked:
     asked.write(address + "\n")
 said = answers / address
-patience = time.monotonic() + 60
-while (answers / f"{address}.waits").exists() and time.monotonic() < patience:
+until = time.monotonic() + 60
+while (answers / f"{address}.waits").exists() and time.monotonic() < until:
     time.sleep(0.01)
 if not said.exists():
     print(f"ssh: connect to host {address} port 22: No route to host", file=sys.stderr)
@@ -106,7 +106,7 @@ def answer(seen=None, greeting="hello\n", listening="", status=0):
         {
             "mailwright-observation": (0, seen or observation()),
             "ss -Hltunp": (0, listening),
-            "NRestarts": (0, "Id=a.service\nNRestarts=0\n\n"),
+            "NRestarts": (0, "Id=a.service\nNRestarts=0\n\nread\n"),
             "greet": (status, greeting),
         }
     )
@@ -130,13 +130,17 @@ def site(tmp_path):
     return tmp_path
 
 
-def start(site, *arguments):
-    env = os.environ | {
-        "PATH": f"{site / 'bin'}:{os.environ['PATH']}",
-        "ANSWERS": str(site / "answers"),
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'dns'}",
-        "NO_COLOR": "1",
-    }
+def start(site, *arguments, **environment):
+    env = (
+        os.environ
+        | environment
+        | {
+            "PATH": f"{site / 'bin'}:{os.environ['PATH']}",
+            "ANSWERS": str(site / "answers"),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'dns'}",
+            "NO_COLOR": "1",
+        }
+    )
     begin = "import sys; from mailwright.command.main import run; sys.exit(run(sys.argv[1:]))"
     return subprocess.Popen(
         [sys.executable, "-c", begin, "verify", "inventory/prod.yaml", *arguments],
@@ -144,8 +148,8 @@ def start(site, *arguments):
     )  # fmt: skip
 
 
-def run(site, *arguments):
-    with start(site, *arguments) as process:
+def run(site, *arguments, **environment):
+    with start(site, *arguments, **environment) as process:
         out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
@@ -161,6 +165,13 @@ def say(site, machine, text):
 
 def silence(site, machine):
     (site / "answers" / ADDRESSES[machine]).unlink()
+
+
+def hold(site, machine):
+    """Have a machine not answer until the file that is returned is gone."""
+    file = site / "answers" / f"{ADDRESSES[machine]}.waits"
+    file.touch()
+    return file
 
 
 def lines(result):
@@ -225,14 +236,12 @@ def test_an_unreachable_machine_is_one_unknown_and_no_failure(site):
 
 
 def test_who_answers_first_is_told_first(site):
-    waits = site / "answers" / f"{ADDRESSES['m1']}.waits"
-    waits.touch()
+    held = hold(site, "m1")
     with start(site) as process:
-        told = [until(process.stdout, "ok")]
-        waits.unlink()
-        told.append(until(process.stdout, "ok"))
-        process.communicate()
-    assert [line.split()[0] for line in told] == ["m2", "m1"]
+        first = process.stdout.readline()
+        held.unlink()
+        rest, _ = process.communicate()
+    assert (first.split()[0], rest.split()[0]) == ("m2", "m1")
 
 
 def test_a_failure_outweighs_an_unknown(site):
@@ -384,6 +393,13 @@ def test_a_suite_that_does_not_load_is_one_line_and_asks_nobody(site):
     assert (result.returncode, result.stdout) == (1, "")
     assert result.stderr.startswith("tests/hosts/test_ours.py: does not load: ")
     assert len(result.stderr.splitlines()) == 1
+    assert not (site / "answers" / "asked").exists()
+
+
+def test_options_of_pytest_leave_no_check_out_in_silence(site):
+    result = run(site, PYTEST_ADDOPTS="-k release")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("pytest's own options (addopts, PYTEST_ADDOPTS) leave out")
     assert not (site / "answers" / "asked").exists()
 
 
