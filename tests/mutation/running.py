@@ -68,7 +68,7 @@ class Runner:
 
     def run(self, sabotages):
         """Judge all of them; the machine is green before and after, or this raises MailwrightError."""
-        self.green("before anything is done")
+        self._whole("before anything is done")
         before = []
         for batch in batches(sabotages):
             if self.halt.is_set():
@@ -141,13 +141,16 @@ class Runner:
         Raises:
             MailwrightError: it is neither.
         """
+        self._whole(f"after {batch[-1].title}", _targets(batch))
+
+    def _whole(self, when, targets=frozenset()):
         try:
-            self.green(f"after {batch[-1].title}", _targets(batch))
+            self.green(when, targets)
         except MailwrightError as error:
             if self.mend is None:
                 raise
             self.mend(str(error))
-            self.green("after it was mended", _targets(batch))
+            self.green("after it was mended", targets)
 
     def green(self, when, targets=frozenset(), patience=60):
         """See that nothing is red, or unknown.
