@@ -13,6 +13,8 @@ BATCH = 40
 """Quiet sabotages that are done at once."""
 _PAUSE = 0.3
 _LOOKS = 3
+_HEALING = 120
+"""Seconds: for one minute Postfix starts no daemon that ended as soon as it began (service_throttle_time)."""
 _PATIENCE = 300
 """Seconds that a damage or its inverse may take."""
 _REMEMBERS = {"check-postfix-the mail log has no errors": "systemctl restart postfix"}
@@ -152,7 +154,7 @@ class Runner:
             self.mend(str(error))
             self.green("after it was mended", targets)
 
-    def green(self, when, targets=frozenset(), patience=60):
+    def green(self, when, targets=frozenset(), patience=_HEALING):
         """See that nothing is red, or unknown.
 
         Raises:
