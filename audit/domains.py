@@ -6,12 +6,12 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from audit.subjects import OUTSIDE, Subjects
 from audit.verdict import Finding, JudgeError, Task, Verdict
-from mailwright.lab.shell import run
 
 NAME = "checkdmarc"
 TITLE = "Domains"
@@ -25,7 +25,7 @@ _LIKE_A_STRANGER = 'mount --bind "$1" /etc/resolv.conf && shift && exec "$@"'
 
 def version() -> str:
     """What is installed."""
-    return run([_program(), "--version"], timeout=60).strip()
+    return metadata.version("checkdmarc")
 
 
 def tasks(subjects: Subjects) -> Iterator[Task]:

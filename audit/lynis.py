@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from audit.installed import release
 from audit.subjects import Subjects
 from audit.verdict import Finding, JudgeError, Task, Verdict
 from mailwright.lab.shell import run
@@ -38,7 +39,7 @@ cat {folder}/report; [ -s {folder}/report ] || tail -n 3 {folder}/said
 
 def version() -> str:
     """What is installed."""
-    return run(["lynis", "show", "version"], timeout=60).strip()
+    return release("lynis")
 
 
 def tasks(subjects: Subjects) -> Iterator[Task]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 
+from audit.installed import release
 from audit.subjects import OUTSIDE, Subjects
 from audit.verdict import Finding, JudgeError, Task, Verdict
-from mailwright.lab.shell import run
 from mailwright.model.fleet import Machine
 from mailwright.model.needs import Port
 
@@ -29,7 +29,7 @@ _RELAY = re.compile(r"smtp-open-relay: (.+)")
 
 def version() -> str:
     """What is installed."""
-    return run(["nmap", "--version"], timeout=60).split()[2]
+    return release("nmap")
 
 
 def tasks(subjects: Subjects) -> Iterator[Task]:

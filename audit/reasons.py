@@ -122,6 +122,7 @@ _KEYS_ONLY = "Nobody logs in by a password (`PasswordAuthentication no`), and ac
 
 _HOSTS = (
     Reason("lynis", "LYNIS *", "Debian's package is taken as it is."),
+    Reason("lynis", "BOOT-5180 *", "It looks for a runlevel, of which Debian 13's systemd has none."),
     Reason("lynis", "BOOT-5264 *", "systemd's own judgement is the chapter above."),
     Reason("lynis", "KRNL-5788 *", _CONTAINER),
     Reason(

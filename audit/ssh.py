@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from functools import partial
 
+from audit.installed import release
 from audit.subjects import Subjects
 from audit.verdict import Finding, JudgeError, Task, Verdict
 from mailwright.lab.shell import attempt
@@ -21,9 +22,7 @@ _SECONDS = 180
 
 def version() -> str:
     """What is installed."""
-    said = attempt(["ssh-audit", "--help"], timeout=60)
-    found = re.search(r"ssh-audit v([\d.]+)", said.stdout + said.stderr)
-    return found[1] if found else "of an unknown version"
+    return release("ssh-audit")
 
 
 def tasks(subjects: Subjects) -> Iterator[Task]:

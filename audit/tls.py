@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from audit.installed import release
 from audit.subjects import Subjects, TlsPort
 from audit.verdict import Finding, JudgeError, Task, Verdict
-from mailwright.lab.shell import run
 
 NAME = "testssl.sh"
 TITLE = "TLS"
@@ -26,9 +26,7 @@ _SHOWN = {"TLS1_2": "TLS 1.2", "TLS1_3": "TLS 1.3", "TLS1": "TLS 1.0", "TLS1_1":
 
 def version() -> str:
     """What is installed."""
-    words = run(["testssl", "--version"], timeout=60).replace("\x1b", " ").split()
-    after = next((i for i, word in enumerate(words) if word.startswith("testssl")), None)
-    return words[after + 1] if after is not None else "of an unknown version"
+    return release("testssl.sh")
 
 
 def tasks(subjects: Subjects) -> Iterator[Task]:

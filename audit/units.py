@@ -9,7 +9,6 @@ from functools import partial
 
 from audit.subjects import Subjects
 from audit.verdict import Finding, JudgeError, Task, Verdict
-from mailwright.lab.shell import run
 
 NAME = "systemd-analyze"
 TITLE = "Units"
@@ -33,8 +32,7 @@ _MARK = re.compile(r"Overall exposure level for (\S+): ([\d.]+) (\w+)")
 
 def version() -> str:
     """It is the machines' own."""
-    words = run(["systemd-analyze", "--version"], timeout=60).split()
-    return f"of each machine, here {words[1]}"
+    return "of each machine"
 
 
 def tasks(subjects: Subjects) -> Iterator[Task]:

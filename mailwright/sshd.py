@@ -7,7 +7,7 @@ import shlex
 
 HOLDS = "! systemctl -q is-active ssh.socket && systemctl -q is-enabled ssh.service"
 """Shell test: sshd listens itself, now and after a boot. Where systemd does so for it (`ssh.socket`, which
-some images enable), sshd ends when it is to reload: it cannot bind the port that it was handed."""
+some images enable), sshd ends when it is to reload: docs/decisions/sshd-listens.md."""
 SAVE = f"""\
 if {HOLDS}; then : >sshd-held; fi
 if systemctl -q is-active ssh.socket; then : >sshd-socket; fi

@@ -19,6 +19,7 @@ from mailwright.render import render
 
 CONFIG = "/etc/dovecot/dovecot.conf"
 PASSWORDS = "/etc/dovecot/submission.passwd"
+UNIT = "/etc/systemd/system/dovecot.service.d/mailwright.conf"
 SOCKET = "/var/spool/postfix/private/auth"
 """Postfix's `smtpd_sasl_path = private/auth`, seen from inside its chroot."""
 
@@ -78,6 +79,7 @@ def files(ctx: Context[DovecotSettings]) -> Needs:
         ),
         files=(
             File(CONFIG, config),
+            File(UNIT, render("dovecot/service.conf.j2")),
             File(PASSWORDS, passwords, group="dovecot", mode=0o640, secret=True),
         ),
     )

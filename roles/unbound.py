@@ -23,6 +23,7 @@ from mailwright.render import render
 
 CONFIG = "/etc/unbound/unbound.conf.d/mailwright.conf"
 RESOLV = "/etc/resolv.conf"
+UNIT = "/etc/systemd/system/unbound.service.d/mailwright.conf"
 
 
 class UnboundSettings(Settings):
@@ -72,6 +73,7 @@ def files(ctx: Context[UnboundSettings]) -> Needs:
         directories=(Directory("/etc/dhcp"), Directory("/etc/dhcp/dhclient-enter-hooks.d")),
         files=(
             File(CONFIG, content),
+            File(UNIT, render("unbound/service.conf.j2")),
             File("/etc/dhcp/dhclient-enter-hooks.d/mailwright", render("unbound/dhclient.j2")),
             File("/etc/dhcpcd.enter-hook", render("unbound/dhcpcd.j2")),
         ),

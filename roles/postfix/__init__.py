@@ -226,6 +226,10 @@ def files(ctx: Context[PostfixSettings]) -> Needs:
         files=(
             *(File(f"{HOME}/{name}", content) for name, content in texts.items()),
             File(COPY, render("postfix/mail-copy.py"), mode=0o755),
+            File(
+                f"/etc/systemd/system/{_UNITS[ctx.machine.debian]}.d/mailwright.conf",
+                render("postfix/service.conf.j2", debian=ctx.machine.debian),
+            ),
             *(
                 (File(ROTATION, render("postfix/logrotate.j2", log=HEALTH_LOG)),)
                 if membership.proxied

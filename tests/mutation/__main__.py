@@ -116,7 +116,7 @@ def mutate(lab, work, report, halt):
             continue
 
         def mend(reason, subject=subject):
-            report.stop(reason)
+            report.stays(reason)
             subject.host.run(["rm", "-rf", KEPT])
             limits = () if isinstance(subject, World) else ("--no-dns", "--limit", subject.name)
             mailwright("apply", "--yes", *limits, lab.plan.file)

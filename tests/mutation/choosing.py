@@ -2,6 +2,7 @@
 
 import os
 import random
+from functools import partial
 
 from roles import ROLES
 
@@ -32,12 +33,15 @@ class Choice:
     def of(self, subject, report):
         sabotages, equivalents, missing = every(subject)
         report.without(subject.name, missing)
-        for name, how in equivalents:
-            report.equivalent(subject.name, name, how)
+        for equivalent in filter(partial(self._first, subject), equivalents):
+            report.equivalent(equivalent)
         machines = [machine.name for machine in subject.site.fleet.machines]
         todo = only(sabotages, self.words, machines)
         todo = [s for s in todo if self.each or self._first(subject, s)]
-        return sample(todo) if os.environ.get("MAILWRIGHT_MUTATIONS") else todo
+        if os.environ.get("MAILWRIGHT_MUTATIONS"):
+            todo = sample(todo)
+        report.choose(todo)
+        return todo
 
     def _first(self, subject, sabotage):
         key = (subject.release, sabotage.target, sabotage.how.what)

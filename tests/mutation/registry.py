@@ -21,16 +21,18 @@ def damages(*globs):
 
 
 def of(subject):
-    """(sabotages, equivalents, names without a sabotage) for everything that is expected of a subject."""
-    sabotages, equivalents, missing = [], [], []
+    """(sabotages, equivalents, names without one) for everything that is expected of a subject.
+
+    Both of the former are `Sabotage`s: an equivalent's `how` says why it is none.
+    """
+    found, missing = [], []
     for expectation in subject.expected:
-        found = [how for maker in _fitting(expectation.name) for how in maker(subject, expectation)]
-        hows = [how for how in found if isinstance(how, Damage)]
-        sabotages += [Sabotage(subject.name, expectation.role, expectation.name, how) for how in hows]
-        equivalents += [(expectation.name, how) for how in found if isinstance(how, Equivalent)]
-        if not found:
+        hows = [how for maker in _fitting(expectation.name) for how in maker(subject, expectation)]
+        found += [Sabotage(subject.name, expectation.role, expectation.name, how) for how in hows]
+        if not hows:
             missing.append(expectation.name)
-    return sabotages, equivalents, missing
+    done = [each for each in found if isinstance(each.how, Damage)]
+    return done, [each for each in found if isinstance(each.how, Equivalent)], missing
 
 
 def _fitting(name):

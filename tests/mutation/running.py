@@ -13,6 +13,8 @@ BATCH = 40
 """Quiet sabotages that are done at once."""
 _PAUSE = 0.3
 _LOOKS = 3
+_HEALING = 120
+"""Seconds: for one minute Postfix starts no daemon that ended as soon as it began (service_throttle_time)."""
 _PATIENCE = 300
 """Seconds that a damage or its inverse may take."""
 _REMEMBERS = {"check-postfix-the mail log has no errors": "systemctl restart postfix"}
@@ -68,7 +70,7 @@ class Runner:
 
     def run(self, sabotages):
         """Judge all of them; the machine is green before and after, or this raises MailwrightError."""
-        self.green("before anything is done")
+        self._whole("before anything is done")
         before = []
         for batch in batches(sabotages):
             if self.halt.is_set():
@@ -141,15 +143,18 @@ class Runner:
         Raises:
             MailwrightError: it is neither.
         """
+        self._whole(f"after {batch[-1].title}", _targets(batch))
+
+    def _whole(self, when, targets=frozenset()):
         try:
-            self.green(f"after {batch[-1].title}", _targets(batch))
+            self.green(when, targets)
         except MailwrightError as error:
             if self.mend is None:
                 raise
             self.mend(str(error))
-            self.green("after it was mended", _targets(batch))
+            self.green("after it was mended", targets)
 
-    def green(self, when, targets=frozenset(), patience=60):
+    def green(self, when, targets=frozenset(), patience=_HEALING):
         """See that nothing is red, or unknown.
 
         Raises:

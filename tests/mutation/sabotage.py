@@ -42,7 +42,7 @@ class Sabotage:
     role: str
     target: str
     """The name of the expectation that must turn red."""
-    how: Damage
+    how: Damage | Equivalent
 
     @property
     def title(self):
@@ -73,7 +73,7 @@ class Look:
 
 @dataclass
 class Verdict:
-    """What became of a sabotage: `killed`, `survived`, `collateral`, `not healed` or `broken`."""
+    """What became of a sabotage: `killed`, `survived`, `collateral` or `broken`."""
 
     sabotage: Sabotage
     outcome: str

@@ -92,8 +92,8 @@ def test_ssh_is_declared_where_the_operator_connects(plan):
     assert (port.number, port.proto, port.audience) == (2222, "tcp", "admin")
 
 
-# As both releases have it: an sshd that systemd handed its port ends when it is to reload, even when systemd
-# has closed that port since; a socket does not start beside a service that runs; and of a service that runs
+# As Debian 13 has it: an sshd that systemd handed its port ends when it is to reload, even when systemd has
+# closed that port since; a socket does not start beside a service that runs; and of a service that runs
 # systemd knows no more once it is enabled, because its alias sshd.service is a name that others mention.
 SYSTEMCTL = """#!/bin/sh
 cd {0}

@@ -91,6 +91,6 @@ def _furnish(root: Path, proxy: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text.replace("{proxy}", proxy))
     (root / "etc/sudoers.d/vagrant").chmod(0o440)
-    # As cloud images have it that were enabled as a whole; the deploy has sshd listen itself.
+    # As some cloud images have it; the deploy has sshd listen itself (docs/decisions/sshd-listens.md).
     run(["systemctl", f"--root={root}", "disable", "--quiet", "ssh.service"])
     run(["systemctl", f"--root={root}", "enable", "--quiet", "ssh.socket"])
