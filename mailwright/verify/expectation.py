@@ -96,7 +96,7 @@ class Expectation:
         """Unique in the fleet."""
         return f"{self.machine}-{self.name}"
 
-    def judged(self, ask: Ask) -> Fault | None:
+    def judged(self, ask: Ask, _again: Callable[[], Ask] | None = None) -> Fault | None:
         """Judge it.
 
         Raises:
@@ -129,13 +129,16 @@ class Joint:
         """Unique in the fleet."""
         return f"{'+'.join(self.machines)}-{self.name}"
 
-    def judged(self, ask: Ask) -> Fault | None:
-        """Judge it.
+    def judged(self, ask: Ask, again: Callable[[], Ask] | None = None) -> Fault | None:
+        """Judge it; a fault counts only if it is there `again`.
+
+        Machines answer seconds apart: what one hands to another meanwhile seems to be nobody's, or both's.
 
         Raises:
             UnknownError: one of the machines did not answer.
         """
-        return self.judge({machine: ask(machine) for machine in self.machines})
+        fault = self.judge({machine: ask(machine) for machine in self.machines})
+        return self.judged(again()) if fault and again else fault
 
     def report(self, fault: Fault) -> str:
         """What an operator reads about a failure."""

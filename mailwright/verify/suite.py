@@ -13,18 +13,21 @@ from mailwright.command.inventory import open_site
 from mailwright.drift.provenance import fleet_digest
 from mailwright.model.errors import MailwrightError, UnknownError
 from mailwright.model.load import fleet_file
+from mailwright.model.needs import Needs
 from mailwright.model.select import select
 from mailwright.model.site import MachinePlan
 from mailwright.model.yamlfile import read
 from mailwright.verify.declared import Declarations
 from mailwright.verify.derive import expectations
-from mailwright.verify.expectation import Evidence, Expectation, Joint, reported
+from mailwright.verify.expectation import Ask, Evidence, Expectation, Joint, reported
 from mailwright.verify.gather import Gathering, evidence
 from mailwright.verify.report import CheckReport, MachineReport, Report
 from mailwright.verify.ssh import runner
 from mailwright.verify.together import joint
 
 _SSH = 22
+_SETTLES = 3.0
+"""Seconds within which one machine takes over what another had: VRRP's are the longest, below two."""
 
 
 class _SilenceError(UnknownError):
@@ -101,7 +104,7 @@ class Suite:
         """
         about = partial(reported, expectation)
         try:
-            fault = expectation.judged(self._evidence)
+            fault = expectation.judged(self._evidence, partial(self._settled, expectation))
             if fault:
                 check = about("fail", fault.expected, fault.found)
             else:
@@ -155,6 +158,13 @@ class Suite:
             return self._gathering.of(machine)
         except UnknownError as error:
             raise _SilenceError(machine, str(error)) from None
+
+    def _settled(self, expectation: Expectation | Joint) -> Ask:
+        """Ask those whom it is about for it alone, when what was under way should have ended."""
+        time.sleep(_SETTLES)
+        whom = {name: runner(self.plans[name].machine) for name in expectation.machines}
+        gathering = Gathering({n: partial(evidence, run, Needs(), [expectation]) for n, run in whom.items()})
+        return gathering.of
 
     def _remark(self, expectation: Expectation | Joint) -> str:
         if isinstance(expectation, Joint):

@@ -92,6 +92,19 @@ def test_one_judgement_is_made_over_all_answers(asked, site):
     assert one.report(fault).startswith(f"m1, m2: {NAME} (declared by pair)\n")
 
 
+def test_what_one_hands_to_the_other_between_two_answers_is_no_fault(site):
+    (one,) = joint(site, ["m1", "m2"])
+    song, silence = Result(0, "la", ""), Result(0, "", "")
+
+    def answers(**results):
+        return {name: Evidence(parse(OBSERVATION), results={NAME: each}) for name, each in results.items()}
+
+    first, later = answers(m1=silence, m2=silence), answers(m1=silence, m2=song)
+    assert one.judged(first.__getitem__, lambda: later.__getitem__) is None
+    assert one.judged(later.__getitem__, lambda: first.__getitem__) is None
+    assert one.judged(first.__getitem__, lambda: first.__getitem__).found == "0 sing"
+
+
 @pytest.mark.parametrize("nothing", [None, Result(TIMED_OUT, "", ""), Result(KILLED, "", "")])
 def test_without_every_answer_nothing_is_known_and_who_owes_one_is_named(asked, nothing):
     with pytest.raises(UnknownError, match="m2: its command"):
