@@ -140,6 +140,7 @@ def test_a_hand_over_that_is_killed_is_healed_by_the_next_apply(growing):
 
 @pytest.mark.proof("a sending host leaves with mail in its queue that it could not deliver, and none is lost")
 def test_a_host_leaves_with_mail_in_its_queue(growing, tmp_path, evidence):
+    assert FOURTH in [machine.name for machine in growing.site.fleet.machines], "it never joined"
     ipv4, ipv6 = growing.addresses
     provider, leaving = growing.lab.host("mailbox"), growing.larger.host(FOURTH)
     provider.in_network(["nft", REFUSE.replace("{ipv4}", str(ipv4)).replace("{ipv6}", str(ipv6))]).require()
