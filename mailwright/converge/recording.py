@@ -19,7 +19,8 @@ NAME = OPERATION
 
 def test(own: Session) -> str:
     """The shell test that says whether a record is due."""
-    return settled(wanted(own.plan.merged), partly=own.host.data.get(ROLES) is not None)
+    roles = own.host.data.get(ROLES)
+    return settled(wanted(own.plan.by_role, roles or ()), partly=roles is not None)
 
 
 @operation()
@@ -29,12 +30,11 @@ def record() -> Commands:
     def decide(own: Session, seen: Observation) -> Task | None:
         if seen.passed(test(own)):
             return None
-        merged, roles = own.plan.merged, own.host.data.get(ROLES)
-        applied = provenance.applied(Path(own.host.data.get(FLEET_FILE)), tuple(roles or ()))
-        digest = wanted(merged) if roles is None else None
+        roles = tuple(own.host.data.get(ROLES) or ())
+        applied = provenance.applied(Path(own.host.data.get(FLEET_FILE)), roles)
         # The same in every plan: one that is made anew before its turn must not look like another.
         lines = (f"{RECORD}: who applied what, and what the machine is like then",)
-        return Task(ending(survey.script(merged), applied, digest), lines)
+        return Task(ending(survey.script(own.plan.merged), applied, wanted(own.plan.by_role, roles)), lines)
 
     current()
     yield from converge(NAME, decide)

@@ -53,7 +53,7 @@ echo '{_HEADER}'
 echo "uid $(id -u)"
 date '+clock %s'
 [ -e {BEFORE} ] && echo unfinished
-[ -s {WANTED} ] && echo "wanted $(cat {WANTED})"
+[ -s {WANTED} ] && echo "wanted $(base64 -w 0 {WANTED})"
 [ -s {RECORD} ] && echo "record $(base64 -w 0 {RECORD})"
 [ -s {BASELINE} ] && echo "baseline $(gzip -c {BASELINE} | base64 -w 0)"
 [ -s {SURVEY} ] && echo "now $({asking(SURVEY)} | gzip -c | base64 -w 0)"
@@ -74,7 +74,7 @@ class Answer:
     applied: Applied | None
     """Nothing: no apply has left a record here."""
     wanted: str
-    """The digest of what it was to be (`record.wanted`)."""
+    """What it was to be (`record.wanted`)."""
     unfinished: bool
     """A run has begun to change it since, and has not ended well."""
     baseline: Survey | None
@@ -108,7 +108,7 @@ def ask(run: Run) -> Answer:
     return Answer(
         off=_outside(clock, began, ended),
         applied=Applied.read(_plain(said_by.get("record", "")).decode(errors="replace")),
-        wanted=said_by.get("wanted", ""),
+        wanted=_plain(said_by.get("wanted", "")).decode(errors="replace"),
         unfinished="unfinished" in lines,
         baseline=_survey(said_by.get("baseline", "")),
         now=_survey(said_by.get("now", "")),

@@ -81,7 +81,7 @@ def drift_of(plan: MachinePlan, run: Run, redact: Redactor) -> MachineDrift:
         findings = _findings(plan, run, answer, redact)
     except UnknownError as error:
         return MachineDrift(name, unknown=str(error))
-    pending = answer.wanted != wanted(plan.merged)
+    pending = answer.wanted != wanted(plan.by_role)
     blind = tuple(sorted(answer.baseline.failed | answer.now.failed))
     return MachineDrift(
         name, answer.applied, findings, pending=pending, unfinished=answer.unfinished, blind=blind

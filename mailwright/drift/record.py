@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 
 from mailwright.converge.shell import here, words
@@ -75,19 +76,28 @@ def on_host(needs: Needs) -> Needs:
     return merge((needs, keys(needs.users), sysctl_needs(needs.sysctls)))
 
 
-def wanted(needs: Needs) -> str:
-    """A digest of all that a machine with these needs is to be: SHA-256, hexadecimal."""
+def wanted(by_role: Mapping[str, Needs], roles: Collection[str] = ()) -> str:
+    """What a machine is to be, a line for each of its roles or of `roles`: its name, and a digest (SHA-256).
+
+    A run that is about some roles only writes their lines, and so owes nothing to the next whole run.
+    """
+    names = sorted(name for name in by_role if not roles or name in roles)
+    return "".join(f"{name} {_digest(by_role[name])}\n" for name in names)
+
+
+def _digest(needs: Needs) -> str:
     whole = on_host(needs)
     contents = [hashlib.sha256(file.content).hexdigest() for file in whole.files]
     said = (whole.packages, whole.users, whole.directories, whole.files, whole.absent, whole.sysctls)
     return hashlib.sha256(repr((said, whole.units, contents)).encode()).hexdigest()
 
 
-def settled(digest: str, *, partly: bool = False) -> str:
-    """Shell test: no run's end has to be recorded. `partly`: the run is about some roles only."""
+def settled(said: str, *, partly: bool = False) -> str:
+    """Shell test: no run's end has to be recorded. `said`: what is `wanted`; `partly`: of some roles only."""
     if partly:
-        return f"[ ! -e {BEFORE} ] || [ ! -s {RECORD} ]"
-    return f"[ -s {RECORD} ] && [ ! -e {BEFORE} ] && grep -qsxF {digest} {WANTED}"
+        lines = "".join(f" && grep -qsxF {words(line)} {WANTED}" for line in said.splitlines())
+        return f"[ ! -s {RECORD} ] || {{ [ ! -e {BEFORE} ]{lines}; }}"
+    return f"[ -s {RECORD} ] && [ ! -e {BEFORE} ] && printf %s {words(said)} | cmp -s - {WANTED}"
 
 
 def beginning() -> str:
@@ -115,20 +125,17 @@ _MERGE = r"""awk -F'\t' -v OFS='\t' '
   } }' n=1 baseline n=2 before n=3 now.new"""
 
 
-def ending(survey: str, applied: Applied | None, digest: str | None) -> str:
-    """Return the shell text that records a run that ended well.
-
-    `applied` or `digest` may be left as they are (`None`).
-    """
-    files = {"survey": survey}
-    if digest is not None:
-        files["wanted"] = f"{digest}\n"
-    if applied is not None:  # last: it is what says that there is a record
-        files["record.json"] = applied.as_json()
+def ending(survey: str, applied: Applied, said: str) -> str:
+    """Return the shell text that records a run that ended well, of what was `wanted` of its roles."""
+    # The last of them is what says that there is a record.
+    files = {"survey": survey, "wanted": said, "record.json": applied.as_json()}
+    theirs = "".join(f" -e '^{name} '" for name in applied.roles)
+    others = f"{{ grep -vs{theirs} wanted || :; cat wanted.new; }} | sort >both; mv -fT both wanted.new"
     return "\n".join(
         [
             f"mkdir -p -- {_parent()}; umask 077; mkdir -p {HOME}; chmod 0700 {HOME}; cd {HOME}",
             *(here(f"base64 -d >{name}.new", text.encode()) for name, text in files.items()),
+            *([others] if theirs else ()),
             _take("survey.new"),
             *(f"mv -fT -- {words(f'{name}.new', name)}" for name in files),
             f"rm -f {BEFORE} now.new",

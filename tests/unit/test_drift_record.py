@@ -1,6 +1,8 @@
 """The record of an apply, by the host's own shell: what it keeps, takes anew, and never blesses."""
 
+import shlex
 import subprocess
+from dataclasses import replace
 
 import pytest
 
@@ -10,7 +12,8 @@ from mailwright.drift.survey import FOOTER, HEADER, parse, script
 from mailwright.model.needs import Directory, File, Needs, Package, Port, Sysctl, Unit, User
 
 APPLIED = Applied("ann@desk", "2026-11-22T03:04:05Z", "abc1234def", dirty=True, fleet="f" * 64)
-SETTLED = settled("d" * 64)
+SAID = f"postfix {'d' * 64}\nunbound {'d' * 64}\n"
+SETTLED = settled(SAID)
 
 
 class Host:
@@ -35,12 +38,12 @@ class Host:
         done = self.run(text)
         assert (done.returncode, done.stderr) == (0, ""), done
 
-    def end(self, digest="d" * 64):
-        self.must(ending(self.question, APPLIED, digest))
+    def end(self, said=SAID, *roles):
+        self.must(ending(self.question, replace(APPLIED, roles=roles), said))
 
     @property
     def settled(self):
-        return self.run(f"sh -c '{SETTLED}'").returncode == 0
+        return self.run(f"sh -c {shlex.quote(SETTLED)}").returncode == 0
 
     @property
     def baseline(self):
@@ -97,11 +100,33 @@ def test_a_killed_run_is_owed_its_end_and_what_it_changed_is_no_drift_then(host)
     assert (host.baseline, host.settled) == ({"a": "2", "b": "2"}, True)
 
 
-def test_another_fleet_file_is_recorded_and_one_about_some_roles_only_is_not(host):
+def test_what_a_machine_is_to_be_is_recorded_when_it_changes(host):
     host.be(a=1)
-    host.end("e" * 64)
+    host.end(SAID.replace("d", "e"))
     assert not host.settled
-    assert host.run(settled("d" * 64, partly=True)).returncode == 0
+    host.end()
+    assert host.settled
+
+
+def test_a_run_about_one_role_owes_nothing_of_it_to_the_next_whole_one(host):
+    host.be(a=1)
+    host.end(SAID.replace("unbound d", "unbound e"))
+    partly = settled(SAID.splitlines(keepends=True)[1], partly=True)
+    assert host.run(partly).returncode == 1
+    host.end(SAID.splitlines(keepends=True)[1], "unbound")
+    assert host.run(partly).returncode == 0
+    assert host.settled
+
+
+def test_a_run_about_one_role_leaves_what_is_owed_to_others(host):
+    host.be(a=1)
+    host.end(SAID.replace("postfix d", "postfix e"))
+    host.end(SAID.splitlines(keepends=True)[1], "unbound")
+    assert not host.settled
+
+
+def test_a_run_about_one_role_records_nothing_where_nothing_is_recorded(host):
+    assert host.run(settled(SAID, partly=True)).returncode == 0
 
 
 def test_a_machine_that_cannot_be_surveyed_keeps_its_baseline(host):
@@ -109,7 +134,7 @@ def test_a_machine_that_cannot_be_surveyed_keeps_its_baseline(host):
     host.end()
     host.must(beginning())
     host.lines.write_text(f"{HEADER}\nfact\ta\t2\n")
-    done = host.run(ending(host.question, APPLIED, None))
+    done = host.run(ending(host.question, APPLIED, SAID))
     assert (done.returncode, "could not be surveyed" in done.stderr) == (1, True)
     assert (host.baseline, host.settled) == ({"a": "1"}, False)
 
@@ -188,11 +213,14 @@ def test_the_survey_looks_where_roles_write_and_not_at_what_moves():
 
 
 def test_what_a_machine_is_to_be_is_told_by_every_need():
-    digests = {wanted(NEEDS), wanted(Needs())}
+    def said(needs):
+        return wanted({"app": needs})
+
+    digests = {said(NEEDS), said(Needs())}
     for change in ({"packages": ()}, {"users": ()}, {"units": ()}, {"files": (File("/srv/app", b"3"),)}):
-        digests.add(wanted(Needs(**(vars(NEEDS) | change))))
+        digests.add(said(Needs(**(vars(NEEDS) | change))))
     assert len(digests) == 6
-    assert wanted(Needs(**(vars(NEEDS) | {"ports": ()}))) == wanted(NEEDS)
+    assert said(Needs(**(vars(NEEDS) | {"ports": ()}))) == said(NEEDS)
 
 
 def test_half_an_answer_is_none():

@@ -89,7 +89,7 @@ class Machine:
 
     def _answer(self):
         yield from ("banner", "mailwright-drift 1", f"uid {self.uid}", f"clock {int(time.time()) + self.off}")
-        yield f"wanted {wanted(NEEDS)}"
+        yield f"wanted {base64.b64encode(wanted(PLAN.by_role).encode()).decode()}"
         if self.record:
             yield f"record {base64.b64encode(self.record.as_json().encode()).decode()}"
             for name, survey in self.surveys.items():
