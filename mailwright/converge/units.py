@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from mailwright.converge.shell import words
 from mailwright.model.needs import Needs, Unit
 from mailwright.observe.places import taken, tombstone
+from mailwright.observe.script import described
 from mailwright.observe.state import Observation, UnitState
 
 _TICK = 0.01
@@ -66,7 +67,8 @@ def decide(
         reread=any(
             not u.masked and (s is None or s.stale or not s.exists)
             for u, s in zip(units, states, strict=True)
-        ),
+        )
+        or any(name in seen.units and seen.units[name].stale for name in described(merged)),
     )
 
 

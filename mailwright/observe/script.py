@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import PurePosixPath
 
 from mailwright.model.needs import Needs
+from mailwright.model.needs.valid import UNIT
 from mailwright.observe.places import LOCK, POLICY, POLICY_MARK, STAGE, SYSCTL_FILE, sibling, taken, tombstone
 from mailwright.observe.state import key_of_test
+
+UNITS = "/etc/systemd/system"
+"""Where an administrator's unit files lie (systemd.unit(5))."""
 
 HEADER = "mailwright-observation 1"
 FOOTER = "mailwright-observation end"
@@ -78,11 +83,23 @@ def script(needs: Needs, tests: Sequence[str] = ()) -> str:
         _packages(p.name for p in needs.packages),
         _accounts([u.name for u in needs.users]),
         *_sysctls([s.key for s in needs.sysctls]),
-        _units([u.name for u in needs.units]),
+        _units([*(u.name for u in needs.units), *described(needs)]),
         *(_test(t) for t in dict.fromkeys(tests)),
         _TAIL,
     ]
     return "\n".join(part for part in parts if part)
+
+
+def described(needs: Needs) -> tuple[str, ...]:
+    """Units that files of the needs describe and nobody declares: what a timer starts, for example.
+
+    systemd has to read them again like any other. Templates are left out: systemd knows instances alone.
+    """
+    declared = {unit.name for unit in needs.units}
+    said = [each.path for each in needs.files] + [each.path for each in needs.absent]
+    below = (PurePosixPath(path).relative_to(UNITS) for path in said if path.startswith(f"{UNITS}/"))
+    found = dict.fromkeys(path.parts[0].removesuffix(".d") for path in below)
+    return tuple(n for n in found if UNIT.fullmatch(n) and "@." not in n and n not in declared)
 
 
 def paths_of(needs: Needs) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from mailwright.converge.units import apply, covers, decide, unit_files
 from mailwright.model.needs import Absent, File, Needs, Unit
 from mailwright.observe import Observation, PathState, UnitState
 from mailwright.observe.places import taken, tombstone
+from mailwright.observe.script import described, script
 
 BEGAN = 1000.0
 RUNNING = UnitState(
@@ -160,6 +161,21 @@ class TestOneshot:
 def test_changed_unit_files_are_read_again_without_a_restart():
     plan = decide([Unit(NAME)], Needs(), observation(changed(stale=True)))
     assert (plan.steps, plan.reread) == ((), True)
+
+
+def test_what_a_timer_starts_is_read_again_like_the_timer():
+    stale = observation(changed(stale=True), name="work.service")
+    timer = Unit("work.timer", running=False, enabled=False)
+    needs = Needs(files=(File("/etc/systemd/system/work.service", b""),), units=(timer,))
+    assert "work.service" in script(needs)
+    assert decide([], needs, stale).reread
+    assert not decide([], Needs(), stale).reread  # it is none of ours
+
+
+def test_of_units_that_files_describe_only_those_that_systemd_can_know_are_asked_for():
+    paths = ("a.service", "a.service.d/x.conf", "b@.service", "c.timer", "d.conf", "e.service.d/x.conf")
+    needs = Needs(files=tuple(File(f"/etc/systemd/system/{p}", b"") for p in paths), units=(Unit("c.timer"),))
+    assert described(needs) == ("a.service", "e.service")
 
 
 def test_an_instance_has_the_files_of_its_template():
