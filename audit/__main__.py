@@ -30,6 +30,7 @@ from mailwright.model.load import load_site
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "audit.md"
+_MACHINES = "Machines"
 JUDGES: tuple[ModuleType, ...] = (tls, ports, ssh, domains, units, lynis)
 """Each has NAME, TITLE, ABOUT, version() and tasks(subjects)."""
 
@@ -67,9 +68,10 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     well = _tell(outcomes, console, whole=not options.machine)
     if not options.machine and not any(outcome.failed for outcome in outcomes):
-        sections = {outcome.judge.TITLE: _section(outcome) for outcome in outcomes}
+        sections = {_MACHINES: _machines(options.fleet)}
+        sections |= {outcome.judge.TITLE: _section(outcome) for outcome in outcomes}
         old = options.page.read_text() if options.page.exists() else ""
-        options.page.write_text(page.merged(old, sections, [judge.TITLE for judge in JUDGES]))
+        options.page.write_text(page.merged(old, sections, [_MACHINES, *(judge.TITLE for judge in JUDGES)]))
         console.print(f"wrote {options.page}")
     return 0 if well else 1
 
@@ -172,6 +174,15 @@ def _tell(outcomes: Sequence[Outcome], console: Console, *, whole: bool) -> bool
         style="bold red" if bare or failed else "green",
     )
     return not bare and not failed
+
+
+def _machines(fleet: Path) -> str:
+    """Which machine is of which kind, for who reads the rest."""
+    rows = [
+        (m.name, str(m.debian), ", ".join(m.roles))
+        for m in Subjects(load_site(fleet.absolute(), roles.ROLES), Lab.open(fleet.absolute())).machines
+    ]
+    return page.table(("machine", "Debian", "roles"), rows)
 
 
 def _section(outcome: Outcome) -> str:

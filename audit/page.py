@@ -25,6 +25,10 @@ that none of them fits, or when a judge did not run to its end, and it names tho
 """
 
 
+_SHOWN = 4
+"""Findings of one explanation that are written out; what is not explained is shown whole."""
+
+
 @dataclass(frozen=True)
 class Marked:
     """Something marked down at a place, and why it stays; `None`: nobody has said."""
@@ -56,8 +60,15 @@ def _explained(marked: Iterable[Marked]) -> list[tuple[str, str, str]]:
         what = dict.fromkeys(each.finding.told for each in of_it)
         places = dict.fromkeys(each.place for each in of_it)
         if what:
-            rows.append(("<br>".join(what), ", ".join(places), reason.why if reason else "**not explained**"))
+            shown = [*what] if reason is None or len(what) <= _SHOWN else [*list(what)[:_SHOWN], _more(what)]
+            rows.append(
+                ("<br>".join(shown), ", ".join(places), reason.why if reason else "**not explained**")
+            )
     return rows
+
+
+def _more(what: Mapping[str, object]) -> str:
+    return f"and {len(what) - _SHOWN} more of the kind"
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -63,7 +63,8 @@ _SSH = (
     Reason(
         "ssh-audit",
         "CVE-20[01]*",
-        _OLD_JUDGE + "takes OpenSSH 10 for older than 2 to 7, of which it speaks.",
+        _OLD_JUDGE
+        + "compares versions as texts: to it OpenSSH 10 is older than the 2 to 7 that these are about.",
     ),
 )
 

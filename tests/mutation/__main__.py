@@ -121,15 +121,19 @@ def mutate(lab, work, report, halt):
             limits = () if isinstance(subject, World) else ("--no-dns", "--limit", subject.name)
             mailwright("apply", "--yes", *limits, lab.plan.file)
 
-        subject.host.run(begin).require("the blocklist")
         try:
+            subject.host.run(begin).require("the blocklist")
             Runner(subject, report.verdict, mend, halt).run(sabotages)
         except MailwrightError as error:
             mend(str(error))
-        subject.host.run(end)
+        finally:
+            subject.host.run(end)
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # as a job in the background, too
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except MailwrightError as failure:
+        sys.exit(str(failure))

@@ -72,20 +72,20 @@ class World:
 
 def begin(zone):
     """Shell that begins a change of a zone (knotc(8)); one that was left open is given up."""
-    return f"knotc -q zone-abort {zone} >/dev/null 2>&1 || :; knotc -q zone-begin {zone}"
+    return f"knotc zone-abort {zone} >/dev/null 2>&1 || :; knotc zone-begin {zone}"
 
 
 def commit(zone):
-    return f"knotc -q zone-commit {zone}"
+    return f"knotc zone-commit {zone}"
 
 
 def without(zone, name, kind):
     """(damage, undo): a record set is gone. Names are relative to the zone."""
     kept = f"{KEPT}/{name.replace('@', 'apex')}.{kind}"
     read = f"knotc zone-read {zone} {name} {kind} | sed 's/^\\[[^]]*\\] [^ ]* //'"
-    unset = f"knotc -q zone-unset {zone} {name} {kind}"
+    unset = f"knotc zone-unset {zone} {name} {kind}"
     # knotc joins its words by blanks, as they were.
-    fill = f"while read -r line; do knotc -q zone-set {zone} {name} $line; done <{kept}"
+    fill = f"while read -r line; do knotc zone-set {zone} {name} $line; done <{kept}"
     back = f"{begin(zone)}; {unset} 2>/dev/null || :; set -f; {fill}; {commit(zone)}; rm {kept}"
     take = f"mkdir -p {KEPT}; {read} >{kept}; [ -s {kept} ]"
     return f"{take}; {begin(zone)}; {unset}; {commit(zone)}", f"if [ -s {kept} ]; then {back}; fi"
@@ -94,14 +94,14 @@ def without(zone, name, kind):
 def instead(zone, name, kind, value):
     """(damage, undo): a record set has another value."""
     damage, undo = without(zone, name, kind)
-    put = f"knotc -q zone-set {zone} {name} 60 {kind} {value}"
+    put = f"knotc zone-set {zone} {name} 60 {kind} {value}"
     return f"{damage}; {begin(zone)}; {put}; {commit(zone)}", undo
 
 
 def added(zone, name, kind, value):
     """(damage, undo): a record more."""
-    put = f"knotc -q zone-set {zone} {name} 60 {kind} {value}"
-    take = f"knotc -q zone-unset {zone} {name} {kind} {value} 2>/dev/null || :"
+    put = f"knotc zone-set {zone} {name} 60 {kind} {value}"
+    take = f"knotc zone-unset {zone} {name} {kind} {value} 2>/dev/null || :"
     return tuple(f"{begin(zone)}; {change}; {commit(zone)}" for change in (put, take))
 
 

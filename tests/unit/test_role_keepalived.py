@@ -83,24 +83,51 @@ def word(file):
     return file.read_text().partition(" ")[0] if file.exists() else ""
 
 
-def test_a_hook_that_was_overtaken_while_it_waited_is_left_out(plan, content_of, tmp_path):
-    hook, folder = tmp_path / "float", tmp_path / "vrrp"
-    hook.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/told\n')
+@pytest.fixture
+def changed(plan, content_of, tmp_path):
+    """Returns a function: begin to tell the program a new state of the pool; settings are the role's."""
+    folder = tmp_path / "vrrp"
+    folder.mkdir()
     for name in ("systemctl", "systemd-run"):
         (tmp_path / name).write_text("#!/bin/sh\n")
+    (tmp_path / "mkdir").write_text('#!/bin/sh\nwhile [ -e "$HELD" ]; do sleep 0.05; done\n')
+    for name in ("systemctl", "systemd-run", "mkdir"):
         (tmp_path / name).chmod(0o755)
+
+    def tell(state, settings=None, held=""):
+        text = content_of(plan(settings), keepalived.PROGRAM)
+        program = tmp_path / "vrrp.sh"
+        program.write_text(text.replace(keepalived.FOLDER, str(folder)))
+        argv = ["sh", program, "INSTANCE", "outgoing", state, "150"]
+        environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "HELD": str(held)}
+        return subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL)
+
+    tell.folder = folder
+    return tell
+
+
+def test_a_change_that_is_told_late_says_nothing(changed, tmp_path):
+    held = tmp_path / "held"
+    held.touch()
+    late = changed("BACKUP", held=held)
+    assert changed("MASTER").wait(30) == 0
+    held.unlink()
+    assert late.wait(30) == 0
+    assert word(changed.folder / "outgoing") == "MASTER"
+    assert (changed.folder / "outgoing.claim").read_text() == "100\n"
+    assert changed("FAULT").wait(30) == 0
+    assert word(changed.folder / "outgoing") == "FAULT"
+
+
+def test_a_hook_that_was_overtaken_while_it_waited_is_left_out(changed, tmp_path):
+    hook, folder = tmp_path / "float", changed.folder
+    hook.write_text(f'#!/bin/sh\necho "$*" >>{tmp_path}/told\n')
     hook.chmod(0o755)
-    text = content_of(plan({"notify": str(hook)}), keepalived.PROGRAM)
-    program = tmp_path / "vrrp.sh"
-    program.write_text(text.replace(keepalived.FOLDER, str(folder)))
-    folder.mkdir()
-    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     with (folder / "hook.lock").open("w") as busy:
         fcntl.flock(busy, fcntl.LOCK_EX)
         changes = []
         for state in ("MASTER", "BACKUP"):
-            argv = ["sh", program, "INSTANCE", "outgoing", state, "150"]
-            changes.append(subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL))
+            changes.append(changed(state, {"notify": str(hook)}))
             wait_until(lambda state=state: word(folder / "outgoing") == state, state)
     assert [change.wait(30) for change in changes] == [0, 0]
     told = "outgoing BACKUP 203.0.113.100/32 2001:db8::100/128\n"

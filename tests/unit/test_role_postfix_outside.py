@@ -72,6 +72,7 @@ def test_what_is_not_for_everybody_is_not_visited(checks):
         ((GREETING, PLAIN, "250 2.1.0 Ok", RELAY, "221 2.0.0 Bye"), None),
         ((GREETING, PLAIN, "250 2.1.0 Ok", "250 2.1.5 Ok", "221 2.0.0 Bye"), "it would relay"),
         ((GREETING, SECURE.replace("PIPELINING", "STARTTLS"), "250 Ok", RELAY), "it offers AUTH without TLS"),
+        ((GREETING, f"250-VRFY\n{PLAIN}", "250 Ok", RELAY), "it answers VRFY"),
         ((GREETING, PLAIN.replace("250-STARTTLS\n", ""), "250 Ok", RELAY), "it does not offer STARTTLS"),
         (("220 somebody.example ESMTP", PLAIN, "250 Ok", RELAY), "its greeting is '220 somebody.example"),
     ],
