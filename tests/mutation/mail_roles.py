@@ -64,7 +64,8 @@ def password(subject, expectation):
 
 @damages("check-dovecot-the authentication socket answers")
 def auth(subject, expectation):
-    yield Damage("it is gone", *away("/var/spool/postfix/private/auth"), _LOGINS)
+    also = (*_LOGINS, "check-dovecot-a wrong password is refused")
+    yield Damage("it is gone", *away("/var/spool/postfix/private/auth"), also)
 
 
 @damages("check-dovecot-it listens on no network port")
