@@ -20,6 +20,8 @@ from tests.lab.variants import environment, repository
 
 MINUTES = 8
 
+pytestmark = pytest.mark.slow
+
 KILLS = int(os.environ.get("MAILWRIGHT_KILLS", "1"))
 CODENAMES = {12: "bookworm", 13: "trixie"}
 NAMES = ("mw-daemon", "mw-library", "mw-kernel")
@@ -110,7 +112,6 @@ def boot(host):
     return host.run("cat /proc/sys/kernel/random/boot_id").require().stdout
 
 
-@pytest.mark.slow
 @pytest.mark.rounds
 @pytest.mark.proof("packages are upgraded under load, host by host with a reboot, and nothing is lost")
 def test_an_upgrade_goes_through_the_fleet_while_it_serves(
