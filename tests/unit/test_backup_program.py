@@ -167,6 +167,15 @@ def test_a_run_makes_one_snapshot_a_class_and_says_how_it_went(desk):
     assert not (desk.live / ".copy").exists()
 
 
+def test_a_first_run_that_goes_on_is_no_fault_until_it_is_killed(desk):
+    process = desk.started()
+    told = desk.json("status")["long"]
+    assert (told["error"], told["succeeded"], told["ended"]) == (None, None, None)
+    process.kill()
+    process.wait()
+    assert "cut short" in desk.json("status")["long"]["error"]
+
+
 def test_times_are_told_in_utc(desk):
     desk.run("run", "long")
     assert desk.json("snapshots")[0]["time"] == "2026-11-01T09:00:00Z"

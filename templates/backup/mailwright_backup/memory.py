@@ -78,12 +78,16 @@ class Memory:
         return cut
 
     def status(self, *, running: bool) -> dict[str, object]:
-        """What `status` prints. A run that has no end while none is going on was killed."""
+        """What `status` prints. A run that has no end while none is going on was killed.
+
+        The first that is going on is no error yet.
+        """
         found: dict[str, object] = {}
         for retention in self._wanted.classes:
             run = self.of(retention)
             cut = bool(run.began and not run.ended and not running)
-            error = _CUT_SHORT if cut else run.error or ("" if run.succeeded else "no backup yet")
+            none_yet = not run.succeeded and not (run.began and running)
+            error = _CUT_SHORT if cut else run.error or ("no backup yet" if none_yet else "")
             found[retention] = {
                 "ok": not error,
                 "began": told(run.began),
