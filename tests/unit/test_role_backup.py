@@ -19,7 +19,7 @@ STORE = {
     "roles": {"backup_store": {}},
 }
 QUEUE = BackupPath("/var/spool/x", "mail", "short", "copy", "bring back", "/var/spool/x/.copy")
-SECRETS = {"backup/m1/password": "opens", "backup/m1/rest": "enters"}
+SECRETS = {"backup/m1/password": "opens-m1", "backup/m1/rest": "enters-m1"}
 
 
 @pytest.fixture
