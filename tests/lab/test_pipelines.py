@@ -14,7 +14,8 @@ from tests.lab.deploying import mailwright
 MINUTES = 2
 
 MACHINE = "spare1"  # which has no other work
-NETWORKS = {"github": "192.0.2.16/28", "gitlab": "192.0.2.64/28"}  # may log in from then on; apart, or nft tells one range
+# May log in from then on. They are apart, or nft would tell one range.
+NETWORKS = {"github": "192.0.2.16/28", "gitlab": "192.0.2.64/28"}
 CRON = "/etc/cron.d/by-hand"
 
 
