@@ -97,7 +97,8 @@ def settled(said: str, *, partly: bool = False) -> str:
     if partly:
         lines = "".join(f" && grep -qsxF {words(line)} {WANTED}" for line in said.splitlines())
         return f"[ ! -s {RECORD} ] || {{ [ ! -e {BEFORE} ]{lines}; }}"
-    return f"[ -s {RECORD} ] && [ ! -e {BEFORE} ] && printf %s {words(said)} | cmp -s - {WANTED}"
+    same = f"printf '%s\\n' {words(*said.splitlines())} | cmp -s - {WANTED}" if said else f"[ ! -s {WANTED} ]"
+    return f"[ -s {RECORD} ] && [ ! -e {BEFORE} ] && {same}"
 
 
 def beginning() -> str:
