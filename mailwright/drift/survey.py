@@ -206,16 +206,18 @@ printf '%s\n' "$rules" | awk '
 printf 'order\truleset\t%s\n' "$(printf '%s\n' "$rules" | sha256sum | cut -d' ' -f1)"
 fi"""
 
-# Of UDP what lies below 1024: above, a resolver opens a socket for each question it asks.
+# Of UDP what lies below 1024: above, a resolver opens a socket for each question it asks. Of those who hold a
+# socket the eldest: Postfix's master hands its sockets to daemons that come and go.
 _NETWORK = r"""printf 'host\tname\t%s\n' "$(uname -n)"
 said port ss -Hltunp | awk '
   !NF { next }
   { port = $5; sub(/^.*:/, "", port); port += 0
     if ($1 == "udp" && (port > 1023 || port == 68 || port == 546)) next
     sub(/%[^:\]]*/, "", $5); who = ""; rest = $0
-    while (match(rest, /\("[^"]*"/)) {
-      name = substr(rest, RSTART + 2, RLENGTH - 3); rest = substr(rest, RSTART + RLENGTH)
-      if (name != "systemd" && index("," who ",", "," name ",") == 0) who = who (who == "" ? "" : ",") name
+    while (match(rest, /\("[^"]*",pid=[0-9]+/)) {
+      name = substr(rest, RSTART + 2, RLENGTH - 2); rest = substr(rest, RSTART + RLENGTH)
+      pid = name; sub(/.*=/, "", pid); sub(/".*/, "", name)
+      if (name != "systemd" && (who == "" || pid + 0 < eldest)) { who = name; eldest = pid + 0 }
     }
     print "port\t" $1 " " $5 "\t" who }'
 { ip -4 route show default; ip -6 route show default; } | awk '

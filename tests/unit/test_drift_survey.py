@@ -24,7 +24,7 @@ table ip other {
 """.replace("@", "\t")
 SOCKETS = """\
 tcp   LISTEN 0 128       0.0.0.0:22        0.0.0.0:*  users:(("sshd",pid=1,fd=3),("systemd",pid=1,fd=4))
-tcp   LISTEN 0 128 [fe80::1]%host0:25         [::]:*  users:(("master",pid=2,fd=3),("master",pid=3,fd=3))
+tcp   LISTEN 0 128 [fe80::1]%host0:25         [::]:*  users:(("smtpd",pid=30,fd=3),("master",pid=2,fd=3))
 udp   UNCONN 0 0       127.0.0.1:53        0.0.0.0:*  users:(("unbound",pid=4,fd=3))
 udp   UNCONN 0 0         0.0.0.0:40123     0.0.0.0:*  users:(("unbound",pid=4,fd=9))
 udp   UNCONN 0 0     192.0.2.2%host0:68    0.0.0.0:*  users:(("dhclient",pid=5,fd=9))
