@@ -57,7 +57,7 @@ vagrant: setup ## the fleet of inventory/vagrant.yaml up, deployed, verified, de
 	@$(ROOT) python -m pytest -q tests/unit/test_vagrant.py
 	@$(ROOT) python -m vagrant.proof
 
-check: setup lint ## lint, types and unit tests: seconds, no root
+check: setup lint ## lint, types and unit tests: a few minutes, no root
 	@$(BIN)/python -m pytest -q tests/unit -n auto
 
 lint: setup ## ruff and mypy

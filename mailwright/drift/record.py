@@ -131,7 +131,9 @@ def ending(survey: str, applied: Applied, said: str) -> str:
     # The last of them is what says that there is a record.
     files = {"survey": survey, "wanted": said, "record.json": applied.as_json()}
     theirs = "".join(f" -e '^{name} '" for name in applied.roles)
-    others = f"{{ grep -vs{theirs} wanted || :; cat wanted.new; }} | sort >both; mv -fT both wanted.new"
+    others = (
+        f"{{ grep -vs{theirs} wanted || :; cat wanted.new; }} | LC_ALL=C sort >both; mv -fT both wanted.new"
+    )
     return "\n".join(
         [
             f"mkdir -p -- {_parent()}; umask 077; mkdir -p {HOME}; chmod 0700 {HOME}; cd {HOME}",
