@@ -28,23 +28,31 @@ _REST = {"Subject": "mailwright verify", "Message-ID": "<verify@mailwright.inval
 # options, connect, macros, sender, recipient, headers, body, end. What is added comes before the verdict.
 # (libmilter's mfdef.h; https://www.postfix.org/MILTER_README.html)
 _TALK = r"""use IO::Socket::UNIX; $| = 1; $SIG{ALRM} = sub { print "late\n"; exit }; alarm 15;
+my %verdict = (a => "accept", d => "discard", r => "reject", t => "tempfail");
 sub put { my $p = join "", @_; syswrite $s, pack("N", length $p) . $p }
-sub get { read($s, my $n, 4) == 4 or die "it hung up\n"; read $s, my $p, unpack("N", $n); $p }
+sub get { read($s, my $n, 4) == 4 or die "it hangs up\n"; read $s, my $p, unpack("N", $n); $p }
+sub ask {
+  put(@_); my $p = get();
+  die "it answers ", $verdict{$1} // ($p =~ /^y([^\0]*)/)[0], "\n" if $p =~ /^([adrty])/;
+}
 my ($from, @headers) = splice @ARGV, 0, 5;
 for my $path (@ARGV) {
   print "signer $path\n";
   our $s = IO::Socket::UNIX->new(Peer => $path) or do { print "away: $!\n"; next };
-  put("O", pack "NNN", 6, 0x1ff, 0); get();
-  put("C", "localhost\0004", pack("n", 25), "127.0.0.1\0"); get();
-  put("D", "Mi\0mailwright-verify\0"); put("M", "<$from>\0"); get();
-  put("R", "<$from>\0"); get();
-  put("L", "From\0<$from>\0"); get();
-  for (my $i = 0; $i < @headers; $i += 2) { put("L", "$headers[$i]\0$headers[$i + 1]\0"); get() }
-  put("N"); get(); put("B", "hello\r\n"); get(); put("E");
-  while (my $p = get()) {
-    print "added $1: ", $2 =~ s/\r?\n/ /gr, "\n" if $p =~ /^[ih](?:....)?(DKIM-Signature)\0([^\0]*)\0/s;
-    last if $p =~ /^[acdrty]/;
-  }
+  eval {
+    ask("O", pack "NNN", 6, 0x1ff, 0);
+    ask("C", "localhost\0004", pack("n", 25), "127.0.0.1\0");
+    put("D", "Mi\0mailwright-verify\0"); ask("M", "<$from>\0");
+    ask("R", "<$from>\0");
+    ask("L", "From\0<$from>\0");
+    for (my $i = 0; $i < @headers; $i += 2) { ask("L", "$headers[$i]\0$headers[$i + 1]\0") }
+    ask("N"); ask("B", "hello\r\n"); put("E");
+    while (my $p = get()) {
+      print "added $1: ", $2 =~ s/\r?\n/ /gr, "\n" if $p =~ /^[ih](?:....)?(DKIM-Signature)\0([^\0]*)\0/s;
+      last if $p =~ /^[acdrty]/;
+    }
+    1
+  } or print "stopped: $@";
 }"""
 
 
@@ -80,9 +88,11 @@ def signs(domain: str, selector: str, sockets: Iterable[str], remedy: str) -> Ch
 
 def _fault(domain: str, selector: str, author: str, said: str, key: bytes) -> str | None:
     added = re.findall(r"^added DKIM-Signature: (.*)$", said, re.MULTILINE)
-    away = re.search(r"^away: (.*)$", said, re.MULTILINE)
     if not added:
-        return f"it is away: {away[1]}" if away else "it does not sign"
+        away = re.search(r"^away: (.*)$", said, re.MULTILINE)
+        stopped = re.search(r"^stopped: (.*)$", said, re.MULTILINE)
+        reason = f": {stopped[1]}" if stopped else ""
+        return f"it is away: {away[1]}" if away else f"it does not sign{reason}"
     (value, *_) = added
     tags = {k.strip(): v.strip() for k, _, v in (tag.partition("=") for tag in value.split(";"))}
     if (tags.get("d"), tags.get("s")) != (domain, selector):

@@ -69,7 +69,7 @@ LISTENER = (
 SABOTAGE = {
     "edited file": ("echo '# edited' >>/etc/postfix/virtual", {"file-/etc/postfix/virtual", "unit-postfix"}),
     "mode of a file": ("chmod 0666 /etc/postfix/senders", {"file-/etc/postfix/senders", "unit-postfix"}),
-    "owner of a directory": ("chown nobody /etc/opendkim", {"directory-/etc/opendkim"}),
+    "owner of a directory": ("chown nobody /etc/cloud/cloud.cfg.d", {"directory-/etc/cloud/cloud.cfg.d"}),
     "removed file": ("rm /etc/apt/apt.conf.d/52mailwright", {"file-/etc/apt/apt.conf.d/52mailwright"}),
     "stopped unit": ("systemctl stop unattended-upgrades.service", {"unit-unattended-upgrades.service"}),
     "disabled unit": ("systemctl disable --quiet unbound.service", {"unit-unbound.service"}),

@@ -20,7 +20,11 @@ def test_a_probe_arrives_from_every_sending_machine(deployed, evidence):
     limits = [word for name in TWINS for word in ("--limit", name)]
     words = ("verify", deployed.plan.file, *limits, "--only", "check-postfix-*", "--json", "-")
     deployed.mailbox.clear(user)
-    assert mailwright(*words).returncode == 0
+    for name in TWINS:
+        # What other tests have made Postfix complain of is history after that.
+        deployed.host(name).run("systemctl restart postfix.service").require()
+    done = mailwright(*words)
+    assert done.returncode == 0, done.stdout
     assert deployed.mailbox.messages(user) == []
     done = mailwright(*words, "--active")
     assert done.returncode == 0, done.stdout

@@ -80,6 +80,7 @@ def test_a_signature_by_another_key_than_the_published_is_a_fault():
     [
         ("", "it does not sign"),
         ("away: No such file or directory\n", "it is away: No such file or directory"),
+        ("stopped: it answers tempfail\n", "it does not sign: it answers tempfail"),
         (f"added DKIM-Signature: {signature(RSA, selector='old')}\n", f"it signs by old of {DOMAIN}"),
         (f"added DKIM-Signature: {signature(RSA, domain='x.example')}\n", "it signs by r2026 of x.example"),
     ],
@@ -118,9 +119,9 @@ def test_without_a_published_key_nothing_is_verified():
 class Signer(threading.Thread):
     """A milter that takes what it is told, adds one header to it, and keeps all packets."""
 
-    def __init__(self, path, value):
+    def __init__(self, path, value, headers=b"c"):
         super().__init__(daemon=True)
-        self.value, self.packets = value, []
+        self.value, self.headers, self.packets = value, headers, []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(path))
         self.listener.listen()
@@ -132,7 +133,7 @@ class Signer(threading.Thread):
                 packet = stream.read(struct.unpack("!I", size)[0])
                 self.packets.append(packet)
                 added = struct.pack("!I", 1) + b"DKIM-Signature\0" + self.value + b"\0"
-                answers = {b"O": [packet], b"D": [], b"E": [b"i" + added, b"a"]}
+                answers = {b"O": [packet], b"D": [], b"N": [self.headers], b"E": [b"i" + added, b"a"]}
                 for answer in answers.get(packet[:1], [b"c"]):
                     stream.write(struct.pack("!I", len(answer)) + answer)
 
@@ -164,3 +165,19 @@ def test_a_signer_is_spoken_to_as_postfix_does(tmp_path):
         b"Bhello\r\n",
         b"E",
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [(b"t", "tempfail"), (b"y451 4.7.1 no key\0", "451 4.7.1 no key"), (b"a", "accept")],
+)
+def test_a_signer_that_refuses_a_message_is_not_asked_for_more(tmp_path, answer, said):
+    """OpenDKIM does so at the end of the headers when it may not use a key; more it would never answer."""
+    signer = Signer(tmp_path / "rsa-0.sock", b"", answer)
+    signer.start()
+    socket_path = str(tmp_path / "rsa-0.sock")
+    command = signing.signs(DOMAIN, "r2026", [socket_path], "look").command.partition("; dig ")[0]
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    signer.join(5)
+    assert done.stdout.splitlines() == [f"signer {socket_path}", f"stopped: it answers {said}"]
+    assert signer.packets[-1] == b"N"
