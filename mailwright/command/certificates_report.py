@@ -114,7 +114,7 @@ def _of_machine(site: Site, machine: Machine, now: float) -> Iterator[Report]:
             machine.name,
             certificate.name,
             pair.algorithm,
-            pinned=certificate.pinned,
+            pinned=certificate.pinned_ports,
             coming=_coming(site, certificate, pair),
             **known,
         )

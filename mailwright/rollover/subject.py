@@ -111,7 +111,7 @@ def _holder(plan: MachinePlan, certificate: Certificate) -> Holder:
         for port in plan.by_role[role].ports
         if port.number in TLS and port.audience == "public" and not port.at
     }
-    where = tuple(sorted(ports | set(certificate.pinned)))
+    where = tuple(sorted(ports | set(certificate.pinned_ports)))
     return Holder(plan.machine, certificate, frozenset(wants | gives), where)
 
 

@@ -35,7 +35,6 @@ from mailwright.rollover.effects import Keys, Sight
 from mailwright.rollover.subject import Place, Subject, pinned, places
 from mailwright.world import World, has_route
 from mailwright.zones.keys import PARTS, key_entries, key_of
-from mailwright.zones.keys import places as pins
 
 AT_ONCE = 8
 """Questions under way at a time."""
@@ -192,7 +191,7 @@ class RealEffects:
 
     def _names(self) -> Iterator[str]:
         for holder in self.subject.holders:
-            yield from (tlsa_name(name, port) for name, port in pins(holder.certificate))
+            yield from (tlsa_name(name, port) for name, port in holder.certificate.pinned)
 
     # --- the machines
 

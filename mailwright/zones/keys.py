@@ -44,20 +44,15 @@ def key_entries(
                 how = PARTS[part] if used or part != PRIVATE_KEY else "is to have"
                 reason = f"the {pair.prefix}key that {machine.name}'s mail server {how}"
                 keys.append((key_of(secrets, certificate, pair, part), reason))
-    for name, port in places(certificate):
+    for name, port in certificate.pinned:
         yield from (key.entry(name, port, reason) for key, reason in keys)
 
 
 def keys_in_use(certificate: Certificate, secrets: Secrets) -> Iterator[tuple[str, str]]:
     """(TLSA name, value) of each key that machines are given now."""
-    for name, port in places(certificate):
+    for name, port in certificate.pinned:
         for pair in certificate.pairs:
             yield tlsa_name(name, port), key_of(secrets, certificate, pair, PRIVATE_KEY).text
-
-
-def places(certificate: Certificate) -> Iterator[tuple[str, int]]:
-    """(host name, TCP port) of each TLSA record of a certificate."""
-    return ((name, port) for name in certificate.names for port in certificate.pinned)
 
 
 def key_of(secrets: Secrets, certificate: Certificate, pair: Pair, part: str) -> Tlsa:

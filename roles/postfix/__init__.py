@@ -26,6 +26,7 @@ from mailwright.model.needs import (
     Unit,
 )
 from mailwright.model.pools import HAND_OVER_PORT, HEALTH_PORT
+from mailwright.model.pools import MAIL as MAIL_PORT
 from mailwright.model.role import Check, Context, Role, Settings
 from mailwright.model.visit import OutsideCheck
 from mailwright.render import render
@@ -155,10 +156,15 @@ _UNITS = {12: "postfix@-.service", 13: "postfix.service"}
 
 
 def _certificate(ctx: Context[PostfixSettings]) -> Certificate:
-    pinned = (25,) if ctx.settings.dane and _inbound(ctx) else ()
-    services = (pool.service for pool in ctx.fleet.pools_of(ctx.machine.name))
+    pools = ctx.fleet.pools_of(ctx.machine.name)
+    names = (ctx.machine.fqdn, *(pool.service for pool in pools))
+    # Where other mail servers come: nobody would ever meet the key at port 25 of a pool for submission alone.
+    exchangers = {name for domain in ctx.fleet.domains for name in domain.mx}
+    taking = [pool.service for pool in pools if MAIL_PORT in pool.ports or pool.name in exchangers]
+    met = (ctx.machine.fqdn, *taking) if ctx.settings.dane and _inbound(ctx) else ()
+    pinned = tuple((name, MAIL_PORT) for name in met)
     algorithms = ALGORITHMS if ctx.settings.rsa_certificate else ALGORITHMS[:1]
-    return Certificate("smtp", (ctx.machine.fqdn, *services), pinned=pinned, algorithms=algorithms)
+    return Certificate("smtp", names, pinned=pinned, algorithms=algorithms)
 
 
 def _domains(ctx: Context[PostfixSettings]) -> tuple[Domain, ...]:

@@ -68,7 +68,9 @@ ROLES = (
         "policies",  # here it pins a key as well, so that not every test needs one
         Settings,
         apply=lambda _: None,
-        needs=lambda ctx: Needs(certificates=(Certificate("smtp", (ctx.machine.fqdn,), pinned=(25,)),)),
+        needs=lambda ctx: Needs(
+            certificates=(Certificate("smtp", (ctx.machine.fqdn,), pinned=((ctx.machine.fqdn, 25),)),)
+        ),
     ),
 )
 

@@ -42,7 +42,9 @@ KEY, OTHER = new_key("ecdsa"), new_key("ecdsa")
 
 def site(secrets=None, certificate=None, *, pinned_at=(25,)):
     """One machine with one certificate whose key is among the secrets."""
-    mine = certificate or Certificate("smtp", NAMES, pinned=pinned_at)
+    mine = certificate or Certificate(
+        "smtp", NAMES, pinned=tuple((name, port) for name in NAMES for port in pinned_at)
+    )
     serves = Role("postfix", Settings, lambda _: None, needs=lambda _: Needs(certificates=(mine,)), after=())
     gives = Role(
         "certificates",

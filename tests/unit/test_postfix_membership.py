@@ -147,6 +147,13 @@ def test_a_member_of_a_pool_for_mail_from_the_world_takes_it(plan):
     assert 25 in {p.number for p in plan(INCOMING, domains=[{"name": "brightpost.example"}]).merged.ports}
 
 
+def test_the_world_is_told_the_key_of_port_25_where_it_meets_it(plan):
+    """A name for submission alone has no port 25 behind it, and whoever asked there would learn nothing."""
+    (certificate,) = plan(OUTGOING, INCOMING, settings={"dane": True}).merged.certificates
+    assert set(certificate.names) == {f"{n}.brightpost.example." for n in ("m1", "smtp", "mx")}
+    assert certificate.pinned == (("m1.brightpost.example.", 25), ("mx.brightpost.example.", 25))
+
+
 def test_a_member_that_is_told_not_to_is_a_mistake(plan):
     with pytest.raises(NeedsError, match=r"m1: `inbound: false`, but a pool"):
         plan(INCOMING, settings={"inbound": False})

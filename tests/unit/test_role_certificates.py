@@ -80,7 +80,7 @@ def test_a_provided_pair_is_put_in_place_with_its_key_kept(provided, made):
 
 
 def test_a_key_that_never_leaves_its_host_cannot_be_pinned(plan_of):
-    pinned = Certificate("smtp", MAIL.names, pinned=(25,))
+    pinned = Certificate("smtp", MAIL.names, pinned=((MAIL.names[0], 25),))
     with pytest.raises(NeedsError, match="TLSA records are to name the key of the certificate smtp") as error:
         plan_of(certificates.ROLE, needs=Needs(certificates=(pinned,)))
     assert "\n" not in str(error.value)
@@ -260,7 +260,7 @@ def test_a_machine_asks_with_the_one_plugin_and_a_credential_of_its_own(acme_pla
 
 def test_a_pinned_certificate_is_asked_for_with_the_key_from_the_secrets(acme_plan, made):
     key = made()[1]
-    pinned = Certificate("mail", MAIL.names, pinned=(25,))
+    pinned = Certificate("mail", MAIL.names, pinned=((MAIL.names[0], 25),))
     plan = acme_plan(pinned, secrets=PROOF | {"certificate/mail/privkey": key})
     (asked,) = json.loads(file_of(plan, acme.CONFIG).content)["certificates"]
     given = file_of(plan, asked["pairs"][0]["given"])
@@ -299,7 +299,7 @@ def test_what_is_secret_can_be_drawn():
     assert "certificate/mail/fullchain" not in found
 
 
-PINNED = Needs(certificates=(Certificate("mail", MAIL.names, pinned=(25,)),))
+PINNED = Needs(certificates=(Certificate("mail", MAIL.names, pinned=((MAIL.names[0], 25),)),))
 
 
 def test_port_80_proves_what_leads_to_one_machine_only(acme_plan):

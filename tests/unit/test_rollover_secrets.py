@@ -16,7 +16,7 @@ from mailwright.rollover.world import RealEffects
 from tests.unit.test_command_certificates import NAMES, NOW, made, site
 
 KEY, NEXT, RSA, NEXT_RSA = new_key("ecdsa"), new_key("ecdsa"), new_key("rsa"), new_key("rsa")
-BOTH = Certificate("smtp", NAMES, pinned=(25,), algorithms=("ecdsa", "rsa"))
+BOTH = Certificate("smtp", NAMES, pinned=tuple((name, 25) for name in NAMES), algorithms=("ecdsa", "rsa"))
 NOW_SERVED = {
     "privkey": KEY,
     "fullchain": made(KEY),

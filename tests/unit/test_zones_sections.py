@@ -23,7 +23,7 @@ MACHINES = [
 PIN = "_25._tcp.mx.example.org."
 
 
-def zones(section=None, secrets=None, *, pinned: tuple[int, ...] = ()) -> Zones:
+def zones(section=None, secrets=None, *, pinned=()) -> Zones:
     """What a fleet of two machines and one domain publishes."""
     domain = {"name": "example.org", "provider": "knot", "mx": ["mx"], **(section or {})}
     fleet = {
@@ -109,7 +109,7 @@ def test_every_value_has_a_reason():
         "clients": {"submission": ["mx"]},
         "links": {"unsubscribe": "web", "click": "track.example.net"},
     }
-    found = zones(everything, {"certificate/smtp/privkey": key()}, pinned=(25,))
+    found = zones(everything, {"certificate/smtp/privkey": key()}, pinned=(("mx.example.org.", 25),))
     assert all(why for zone in found.zones for r in zone.rrsets for _, why in r.explained())
 
 
@@ -121,9 +121,11 @@ def key() -> str:
 def test_a_pinned_key_is_published_and_the_next_one_beside_it():
     now, following = key(), key()
     secrets = {"certificate/smtp/privkey": now}
-    found = zones(secrets=secrets, pinned=(25,))
+    found = zones(secrets=secrets, pinned=(("mx.example.org.", 25),))
     assert at(found, PIN) == {("TLSA", Tlsa.of_private_key(now).text)}
-    found = zones(secrets=secrets | {"certificate/smtp/next-privkey": following}, pinned=(25,))
+    found = zones(
+        secrets=secrets | {"certificate/smtp/next-privkey": following}, pinned=(("mx.example.org.", 25),)
+    )
     assert at(found, PIN) == {("TLSA", Tlsa.of_private_key(k).text) for k in (now, following)}
     assert found.in_use == {PIN: {Tlsa.of_private_key(now).text}}
 
@@ -135,10 +137,10 @@ def test_a_key_that_is_not_pinned_is_nobodys_business():
 
 def test_a_pinned_key_that_is_missing_or_none_is_one_line():
     with pytest.raises(SecretError, match="certificate/smtp/privkey is missing"):
-        zones(pinned=(25,))
+        zones(pinned=(("mx.example.org.", 25),))
     with pytest.raises(DnsError, match="secret certificate/smtp/next-privkey: not an unencrypted") as error:
         zones(
             secrets={"certificate/smtp/privkey": key(), "certificate/smtp/next-privkey": "-----x"},
-            pinned=(25,),
+            pinned=(("mx.example.org.", 25),),
         )
     assert "-----x" not in str(error.value)

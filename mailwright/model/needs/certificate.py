@@ -35,8 +35,8 @@ class Certificate:
     name: str
     names: tuple[str, ...]
     group: str = "root"
-    pinned: tuple[int, ...] = ()
-    """TCP ports on which it is served and at which TLSA records name its key beforehand (RFC 7672)."""
+    pinned: tuple[tuple[str, int], ...] = ()
+    """Which of its names at which TCP ports have TLSA records that name its key beforehand (RFC 7672)."""
     algorithms: tuple[Algorithm, ...] = ("ecdsa",)
     """The algorithms of its keys: a pair for each."""
 
@@ -49,6 +49,11 @@ class Certificate:
     def pairs(self) -> tuple[Pair, ...]:
         """The pair of each algorithm."""
         return tuple(map(self.pair, self.algorithms))
+
+    @property
+    def pinned_ports(self) -> tuple[int, ...]:
+        """The ports of `pinned`."""
+        return tuple(sorted({port for _, port in self.pinned}))
 
     def pair(self, algorithm: Algorithm) -> Pair:
         """The pair of an algorithm, whether it is asked for or not."""
