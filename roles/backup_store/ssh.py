@@ -60,7 +60,7 @@ def files(ctx: Context[BackupStoreSettings]) -> Needs:
         files=(
             File(_SSHD, config),
             File(_KEY, ctx.secrets.get(HOST_KEY).strip().encode() + b"\n", mode=0o600, secret=True),
-            File(f"{SYSTEM}/{_UNIT}", rendered(_UNIT, config=_SSHD)),
+            File(f"{SYSTEM}/{_UNIT}", rendered(_UNIT, config=_SSHD, repositories=REPOSITORIES)),
             File(DOOR, (templates() / "mailwright-backup-door.py").read_bytes(), mode=0o755),
             File(_DOORS, (json.dumps(doors, indent=2) + "\n").encode()),
             *(File(f"{STORE}/keys/{n}", f"restrict {key}\n".encode()) for n, key in keys.items()),
