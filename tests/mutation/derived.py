@@ -145,7 +145,8 @@ def user(subject, expectation):
             for n in needs
             if n.group == group
         )
-        tools = ("check-postfix-the queue is served",) if group == "postdrop" else ()
+        postdrop = ("check-postfix-the queue is served", "check-postfix-the mail log has no errors")
+        tools = postdrop if group == "postdrop" else ()
         yield Damage(f"the group {group} is gone", rename, back, (*owned, *tools))
     for group in need.groups:
         yield Damage(
@@ -219,7 +220,9 @@ def unit(subject, expectation):
         yield Damage("it runs", f"systemctl start {name}", f"systemctl stop {name}", _leaning(name))
     if need.enabled and name not in _NEVER_DISABLED:
         # What enabling means, `reenable` knows of the unit file; a template's instance is wanted by name.
-        damage, undo = f"systemctl -q disable {name}", f"systemctl -q enable {name}"
+        # One whose condition does not hold is forgotten when disabled: it is to be tried again.
+        start = f"; systemctl start {name}" if need.running else ""
+        damage, undo = f"systemctl -q disable {name}", f"systemctl -q enable {name}{start}"
         yield Damage("it is disabled", damage, undo, _WAITS.get(name, ()), together=SYSTEMD)
     if not need.enabled:
         yield Damage("it is enabled", f"systemctl -q enable {name}", f"systemctl -q disable {name}")
@@ -257,7 +260,8 @@ _NEVER_DISABLED = {"systemd-journald.service", "postfix@-.service"}
 """Static units: they have no [Install] section, and are wanted by what comes with the system."""
 _WAITS = {"mailwright-fence.service": ("check-backup-* waits for the fence",)}
 _LEAN_ON_UNITS = {
-    "ssh.service": ("port-22/*",),
+    # `sshd -T` wants the directory of the service, too.
+    "ssh.service": ("port-22/*", "check-base-sshd takes keys only, and modern ones"),
     "unbound.service": ("port-53/*", "check-*"),
     "nginx.service": ("port-443/*", "check-policies-*", "outside-*"),
     "dovecot.service": ("check-dovecot-*", "check-postfix-*", "port-*", "outside-*"),

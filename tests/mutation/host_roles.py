@@ -1,8 +1,10 @@
 """Damages for the checks of base, firewall, unbound, certificates, backup and backup_store."""
 
+import re
 import shlex
 
 from mailwright.model.names import DnsName
+from roles.unbound import CONFIG
 from tests.mutation.registry import damages
 from tests.mutation.sabotage import Damage
 from tests.mutation.served import _both, _unbound, leans_on, made, placed
@@ -121,8 +123,15 @@ def resolver(subject, expectation):
 @damages("check-unbound-answers of * are validated")
 def validation(subject, expectation):
     zone = expectation.name.removeprefix("check-unbound-answers of ").removesuffix(" are validated")
-    text = f'server:\n    domain-insecure: "{zone}"\n'
-    yield Damage("the zone is taken for unsigned", *_unbound(text), patience=20)
+    # An anchor of the very zone outweighs `domain-insecure`, so it takes the anchor's place.
+    how = edit(
+        subject,
+        CONFIG,
+        in_place(f'/^ *trust-anchor: "{re.escape(zone)} /c\\    domain-insecure: "{zone}"', CONFIG),
+        "systemctl restart unbound",
+    )
+    also = (f"file-{CONFIG}", *subject.dependents(CONFIG))
+    yield Damage("the zone is taken for unsigned", *how, also, patience=20)
 
 
 @damages("check-unbound-a forged answer is refused")
