@@ -145,8 +145,7 @@ def user(subject, expectation):
             for n in needs
             if n.group == group
         )
-        postdrop = ("check-postfix-the queue is served", "check-postfix-the mail log has no errors")
-        tools = postdrop if group == "postdrop" else ()
+        tools = _LEAN_ON_POSTDROP if group == "postdrop" else ()
         yield Damage(f"the group {group} is gone", rename, back, (*owned, *tools))
     for group in need.groups:
         yield Damage(
@@ -165,6 +164,11 @@ def user(subject, expectation):
         yield Damage("it has another number", *_passwd(need.name, "uid", "59999"), ("file-*", "directory-*"))
 
 
+_LEAN_ON_POSTDROP = (
+    "check-postfix-the queue is served",
+    "check-postfix-the mail log has no errors",
+    "check-postfix-it is fit to take mail",
+)
 _FIELDS = {"uid": 3, "gid": 4, "home": 6, "shell": 7}
 
 

@@ -43,7 +43,7 @@ def web_tls(subject, expectation):
 
 # --- dovecot
 
-_LOGINS = ("check-postfix-*",)
+_LOGINS = ("check-postfix-*", "outside-postfix-*")
 
 
 @damages("check-dovecot-the password file has every login")

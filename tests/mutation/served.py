@@ -65,7 +65,9 @@ def postfix(subject, expectation):
     how = edit(subject, file, f"postconf -MX {name}/inet", "postfix reload 2>/dev/null")
     also = ("file-/etc/postfix/master.cf", *subject.dependents(file), f"check-postfix-*{number}*")
     outside = (f"outside-{number}/*", f"outside-postfix-{number} *")
-    health = ("check-postfix-it is fit to take mail",) if number == "10024" else ()
+    # A parameter that this service alone uses is a mistake without it.
+    fit = ("check-postfix-it is fit to take mail", "check-postfix-the configuration has no mistakes")
+    health = fit if number == "10024" else ()
     handover = ("check-postfix-a queue is taken*",) if number == "10026" else ()
     yield Damage("it is gone from master.cf", *how, (*also, *outside, *health, *handover))
 
