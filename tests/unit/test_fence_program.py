@@ -33,8 +33,9 @@ class Machine:
         self.credentials.joinpath("password").write_text("first")
         self.runs(active=True)
 
-    def store(self, status, says):
-        self._fake("mailwright-backup", f'[ "$1" = fence ] && echo "{says}" | grep . >&2; exit {status}')
+    def store(self, status, says, meanwhile=":"):
+        body = f'[ "$1" = fence ] && echo "{says}" | grep . >&2; {meanwhile}; exit {status}'
+        self._fake("mailwright-backup", body)
 
     def runs(self, *, active):
         state = "active" if active else "inactive"
@@ -102,6 +103,20 @@ def test_one_that_was_never_known_with_these_credentials_is_new_and_starts(machi
     done = machine("boot")
     assert done.returncode == 0
     assert "does not know this machine's credentials yet" in done.stderr
+
+
+def test_an_answer_about_credentials_that_a_deploy_exchanged_meanwhile_says_nothing_of_the_new_ones(machine):
+    exchange = f"echo {{}} >{machine.credentials}/password"
+    machine.watch()
+    machine.store(*KNOWN, meanwhile=exchange.format("second"))
+    machine.watch()
+    machine.store(*REFUSED)  # the store has not been told of them yet
+    assert machine("boot").returncode == 0
+    machine.store(*KNOWN)
+    machine.watch()
+    machine.store(*REFUSED, meanwhile=exchange.format("third"))
+    assert machine.watch() == []
+    assert not machine.replaced
 
 
 def test_one_that_was_never_known_at_all_asks_nobody(machine):
