@@ -16,6 +16,9 @@ CONTAINED = (
     *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
 )
 
+_PATIENCE, _LONGEST = 0.1, 1.0
+"""Between two looks: the share of the time that has passed, and the most in seconds."""
+
 
 @dataclass(frozen=True)
 class Completed:
@@ -79,13 +82,17 @@ def _text(data: bytes) -> str:
 
 
 def wait_until(condition: Callable[[], bool], what: str, timeout: float = 30, interval: float = 0.05) -> None:
-    """Ask `condition` every `interval` seconds until it holds.
+    """Ask `condition` until it holds: at first every `interval` seconds, and less often the longer it takes.
+
+    To ask is often to run something on a host, and who waits for a minute need not know to a twentieth of a
+    second.
 
     Raises:
         LabError: it did not hold within `timeout` seconds.
     """
-    end = time.monotonic() + timeout
+    began = time.monotonic()
     while not condition():
-        if time.monotonic() > end:
+        waited = time.monotonic() - began
+        if waited > timeout:
             raise LabError(f"{what}: not within {timeout:g} s")
-        time.sleep(interval)
+        time.sleep(max(interval, min(waited * _PATIENCE, _LONGEST)))
