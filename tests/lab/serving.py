@@ -26,7 +26,7 @@ class Watch(threading.Thread):
         self.join(30)
 
     def run(self):
-        while not self.over.wait(0.1):
+        while not self.over.wait(0.25):
             self.seen.append(self.pool.serving())
 
     @property

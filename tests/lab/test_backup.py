@@ -23,7 +23,8 @@ LARGE = "/var/lib/mailwright/acme/large"
 STAGED = "/var/tmp/mailwright-staged"
 CHECK = "check-backup-the last backups went well and are fresh"
 DUMPS = int(os.environ.get("MAILWRIGHT_DUMPS", "2"))
-MESSAGES = 300
+MESSAGES, RATE = 300, 30
+"""Messages before the last backup at least, and a second: every backup has all that came before it."""
 
 
 @pytest.fixture(params=MACHINES)
@@ -164,7 +165,7 @@ def test_mail_that_moves_is_in_the_backup_once_and_comes_back_once(deployed, sit
     addresses = (machine.ipv4, machine.ipv6)
     close_provider(deployed)
     try:
-        with load(deployed, site, tmp_path, addresses, connections=5, size=2000) as work:
+        with load(deployed, site, tmp_path, addresses, connections=5, size=2000, rate=RATE) as work:
             work.wait_for(MESSAGES // 2)
             for _ in range(DUMPS):
                 before = accepted(work)
