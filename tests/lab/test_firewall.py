@@ -10,7 +10,7 @@ from tests.lab.variants import attempt, machine, one_of_each_release, start, var
 
 RULES = "/etc/nftables.conf"
 GUARD = "/var/lib/mailwright/guard/firewall"
-TRIES = 60
+TRIES = 30
 
 # Tries to open a connection so many times and prints how many came about.
 KNOCK = """
