@@ -119,6 +119,20 @@ def test_an_answer_about_credentials_that_a_deploy_exchanged_meanwhile_says_noth
     assert not machine.replaced
 
 
+def test_a_fence_ends_with_the_credentials_that_it_is_about_also_while_nobody_answers(machine):
+    machine.watch()
+    machine.store(*REFUSED)
+    assert machine("boot").returncode == 1
+    machine.store(*SILENT)
+    assert machine("boot").returncode == 1
+    assert machine.replaced
+    machine.credentials.joinpath("password").write_text("exchanged")  # by a deploy
+    done = machine("boot")
+    assert done.returncode == 0
+    assert SILENT[1] in done.stderr
+    assert not machine.replaced
+
+
 def test_one_that_was_never_known_at_all_asks_nobody(machine):
     machine.store(*REFUSED)
     done = machine("boot")
