@@ -130,6 +130,8 @@ def lost(deployed, fleet, tmp_path_factory):
     assert statistics.given_up == statistics.refused == 0
     wait_until(lambda: queued(host) == QUEUED, f"{QUEUED} messages are queued", timeout=30)
     host.run("mailwright-backup run").require()
+    # It has learned that the store takes its credentials: of others no refusal says that it was replaced.
+    host.run("systemctl start mailwright-fence-watch.service").require()
     # A deploy brings back what the fleet declares, and not what an earlier one has left behind.
     merged = site.plan(site.fleet.machine(NAME)).merged
     declared = {need.path for need in (*merged.files, *merged.directories)}
