@@ -31,6 +31,7 @@ def asked(tmp_path, monkeypatch):
         assert busy.acquire(blocking=False), "two apt-get at once"
         try:
             asked.append(what)
+            threading.Event().wait(0.1)  # long enough for another to come in
             if "install" in argv:
                 program.touch()
         finally:
