@@ -23,6 +23,12 @@ _PROGRAMS = {
     "setpriv": "util-linux",
     "ssh": "openssh-client",
     "sysctl": "procps",
+    "mkfs.ext4": "e2fsprogs",
+    "losetup": "mount",
+    # What is run in the network of a host that does not have it, to cut a line or to ask.
+    "nft": "nftables",
+    "curl": "curl",
+    "openssl": "openssl",
     str(KEYRING): "debian-archive-keyring",
 }
 
