@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core.core_schema import ModelSchema
 
 from mailwright.command.console import commands, note, say
 from mailwright.command.inventory import load_roles
@@ -48,7 +52,9 @@ def schema(
 def fleet_schema(roles: Sequence[Role]) -> dict[str, Any]:
     """JSON Schema (2020-12) of a fleet file whose machines may have these roles."""
     models: list[type[BaseModel]] = [Fleet, *(role.settings for role in roles)]
-    references, whole = models_json_schema([(model, "validation") for model in models])
+    references, whole = models_json_schema(
+        [(model, "validation") for model in models], schema_generator=_Described
+    )
     definitions: dict[str, Any] = whole["$defs"]
     fleet = definitions.pop(_name(references[Fleet, "validation"]))
     settings = {}
@@ -65,6 +71,40 @@ def fleet_schema(roles: Sequence[Role]) -> dict[str, Any]:
         **{key: value for key, value in fleet.items() if key != "title"},
         "$defs": dict(sorted(definitions.items())),
     }
+
+
+class _Described(GenerateJsonSchema):
+    """With the words below each field as its description.
+
+    pydantic has a setting for it (`use_attribute_docstrings`), which reads the source of every model whenever
+    any command starts; this is the only one that needs them.
+    """
+
+    def model_schema(self, schema: ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        words: dict[str, str] = {}
+        for each in reversed(schema["cls"].__mro__):
+            if issubclass(each, BaseModel) and each is not BaseModel:
+                words |= _words(each)
+        for name, field in schema["cls"].model_fields.items():
+            key = field.alias or name
+            if name in words and key in made["properties"]:
+                made["properties"][key].setdefault("description", words[name])
+        return made
+
+
+def _words(model: type[BaseModel]) -> dict[str, str]:
+    """What the source says below each field of `model`."""
+    found = {}
+    body = [each for top in ast.parse(inspect.getsource(model)).body for each in ast.iter_child_nodes(top)]
+    for field, below in pairwise(body):
+        match field, below:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = inspect.cleandoc(text)
+    return found
 
 
 def _name(reference: dict[str, Any]) -> str:

@@ -15,7 +15,7 @@ from mailwright.model.names import DnsName
 class Model(BaseModel):
     """Frozen, and a key it does not know is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 Slug = Annotated[str, Field(pattern=names.SLUG)]

@@ -18,7 +18,7 @@ from mailwright.model.visit import OutsideCheck
 class Settings(BaseModel):
     """A role's section of a machine in the fleet file. Subclass it in the role's module."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 S = TypeVar("S", bound=Settings)

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 
 from mailwright.command import apply as apply_module
-from mailwright.command import around, drain, main, rolling, turns, undrain
+from mailwright.command import around, drain, main, rolling, suites, turns, undrain
 from mailwright.command.suites import Verification
 from mailwright.converge.events import Event
 from mailwright.model.errors import UnknownError
@@ -98,7 +98,7 @@ def desk(tmp_path, monkeypatch):
     for module in (apply_module, rolling):
         monkeypatch.setattr(module, "Run", lambda _r, _s, machines, **more: FakeRun(made, machines, **more))
         monkeypatch.setattr(module, "repository", lambda _: tmp_path)
-    monkeypatch.setattr(turns, "verified", made.verified)
+    monkeypatch.setattr(suites, "verified", made.verified)
     monkeypatch.setattr(around, "refuse_unseen", lambda _: None)
     monkeypatch.setattr(drain, "Mta", FakeMta)
     FakeMta.desk = made
@@ -253,7 +253,7 @@ def test_a_suite_that_leaves_something_unknown_is_red(desk, capsys):
 
 @pytest.mark.usefixtures("desk")
 def test_a_machine_without_a_suite_is_red(capsys, monkeypatch):
-    monkeypatch.setattr(turns, "verified", lambda *_: Verification(report(), fleet()))
+    monkeypatch.setattr(suites, "verified", lambda *_: Verification(report(), fleet()))
     assert apply("--limit", "out1") == 1
     assert "out1: its suite did not run" in capsys.readouterr().err
 
@@ -284,13 +284,13 @@ def test_nothing_begins_while_a_machine_cannot_be_planned(desk, capsys):
 
 
 def test_other_changes_than_were_shown_are_not_made(desk, capsys, monkeypatch):
-    suites = desk.verified
+    verify = desk.verified
 
     def edited(*arguments):
         desk.text = "+something else"
-        return suites(*arguments)
+        return verify(*arguments)
 
-    monkeypatch.setattr(turns, "verified", edited)
+    monkeypatch.setattr(suites, "verified", edited)
     assert apply("--limit", "sending") == 1
     assert "out2: other changes are due than were shown (greeter: files)" in capsys.readouterr().err
     assert desk.new == {"out1"}

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from mailwright.command import main, turns, upgrade, upgrading
+from mailwright.command import main, suites, turns, upgrade, upgrading
 from mailwright.model.errors import ConvergeError
 from mailwright.model.secrets import GivenSecrets
 from mailwright.model.site import Site
@@ -80,7 +80,7 @@ def desk(tmp_path, monkeypatch):
     monkeypatch.setattr(upgrading, "Run", lambda _r, _s, machines, **more: FakeRun(made, machines, **more))
     monkeypatch.setattr(upgrading, "repository", lambda _: tmp_path)
     monkeypatch.setattr(turns, "traffic_of", lambda _: made.world.traffic())
-    monkeypatch.setattr(turns, "verified", made.verified)
+    monkeypatch.setattr(suites, "verified", made.verified)
     return made
 
 
