@@ -17,6 +17,8 @@ from tests.lab.storing import Stored, contents
 from tests.lab.variants import variant
 
 MINUTES = 4
+
+pytestmark = pytest.mark.slow
 LABEL = "before-stores"
 ID = 64 * "a"
 BRIDGE = """

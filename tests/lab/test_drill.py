@@ -126,6 +126,7 @@ def nothing_left(spare):
     return spare.run(f"ls -d /etc/mailwright/backup /etc/opendkim.conf {MAIL} 2>/dev/null").stdout
 
 
+@pytest.mark.slow
 @pytest.mark.proof("a drill that is interrupted gives the spare back, too")
 def test_a_drill_that_is_interrupted_gives_the_spare_back(deployed, tmp_path):
     argv = command("mailwright", "backup", "drill", deployed.plan.file, MACHINE, "--yes", "--into", tmp_path)
@@ -172,6 +173,7 @@ def held(deployed, passed, site):  # noqa: ARG001 - it has passed
             drill.spare.give_back()
 
 
+@pytest.mark.slow
 @pytest.mark.proof("a drill fails when a mode differs")
 def test_a_mode_that_differs_fails_a_drill(held, mail, evidence):
     assert held.again() == []
@@ -181,6 +183,7 @@ def test_a_mode_that_differs_fails_a_drill(held, mail, evidence):
     evidence(fault)
 
 
+@pytest.mark.slow
 @pytest.mark.proof("a drill fails when a path is missing from the backup")
 def test_a_path_that_is_missing_from_the_backup_fails_a_drill(held, mail, evidence):
     with without_source(held.original, MAIL):
@@ -207,6 +210,7 @@ def without_source(host, path):
         host.run(["tee", CONFIG], stdin=whole).require()
 
 
+@pytest.mark.slow
 @pytest.mark.proof("a drill fails when a service does not come up")
 def test_a_service_that_does_not_come_up_fails_a_drill(held, evidence):
     held.drill.deploy()
@@ -226,6 +230,7 @@ def test_a_service_that_does_not_come_up_fails_a_drill(held, evidence):
 PLACES = "/etc /var /srv /root /home /usr/local /tmp /run"
 
 
+@pytest.mark.slow
 @pytest.mark.proof("a spare that is no host of a lab is wiped: nothing secret of the other machine is left")
 def test_a_spare_that_is_no_host_of_a_lab_is_wiped(held, site, evidence):
     own = site.plan(site.fleet.machine(SPARE))

@@ -13,6 +13,8 @@ from tests.lab.deploying import mailwright
 
 MINUTES = 2
 
+pytestmark = pytest.mark.slow
+
 MACHINE = "spare1"  # which has no other work
 # May log in from then on. They are apart, or nft would tell one range.
 NETWORKS = {"github": "192.0.2.16/28", "gitlab": "192.0.2.64/28"}
