@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Root builds the lab: namespaces, mounts and bridges are its own.
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# Compiled modules are kept, also where the surroundings say not to (containers often do): commands are many.
+export PYTHONDONTWRITEBYTECODE :=
 ROOT := $(SUDO) env PATH="$(CURDIR)/$(BIN):$$PATH:/usr/sbin:/sbin"
 
 help: ## list the targets
