@@ -19,7 +19,7 @@ from mailwright.lab.derive import write_fleet
 from mailwright.lab.lab import Lab
 from mailwright.lab.progress import Progress
 from mailwright.model.fleet import Lab as LabSection
-from tests.lab.deploying import mailwright
+from tests.lab.deploying import BACKED_UP, mailwright
 from tests.lab.proofs import evidence, pytest_addoption, pytest_collection_modifyitems, pytest_configure
 
 __all__ = ["evidence", "pytest_addoption", "pytest_collection_modifyitems", "pytest_configure"]
@@ -55,9 +55,11 @@ def lab(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def deployed(lab):
-    """The shared lab with every machine provisioned and every zone published."""
+    """The shared lab with every machine provisioned, every zone published and no backup that failed."""
     done = mailwright("apply", "--yes", lab.plan.file)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    for machine in lab.plan.fleet.machines:
+        lab.host(machine.name).run(BACKED_UP, timeout=300).require()
     return lab
 
 

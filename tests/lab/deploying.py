@@ -12,6 +12,18 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 
 
+UNLOCKED = "apt-get -qq -o DPkg::Lock::Timeout=120 install >/dev/null"
+"""Before `dpkg`, which waits for nobody: the daily upgrade of a lab host may be under way."""
+
+BACKED_UP = """
+test -x /usr/local/sbin/mailwright-backup || exit 0
+systemctl --quiet is-failed mailwright-backup.service ||
+  mailwright-backup status | grep '"error": "' | grep -vq 'no backup yet' || exit 0
+exec systemctl start mailwright-backup.service
+"""
+"""Make up for a backup that came due while a test had the store or the machine down."""
+
+
 def command(program, *arguments):
     return [str(BIN / program), *map(str, arguments)]
 

@@ -7,7 +7,7 @@ import shutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.lab.deploying import changes, deploy, mailwright, pyinfra_command, run, verify
+from tests.lab.deploying import UNLOCKED, changes, deploy, mailwright, pyinfra_command, run, verify
 
 # Debian 13 and Debian 12, with the same roles.
 TWINS = ("out1", "out2")
@@ -74,7 +74,7 @@ SABOTAGE = {
     "stopped unit": ("systemctl stop unattended-upgrades.service", {"unit-unattended-upgrades.service"}),
     "disabled unit": ("systemctl disable --quiet unbound.service", {"unit-unbound.service"}),
     "open port": (LISTENER, {"listeners"}),
-    "removed package": ("dpkg --remove --force-depends needrestart", {"package-needrestart"}),
+    "removed package": (f"{UNLOCKED}; dpkg --remove --force-depends needrestart", {"package-needrestart"}),
 }
 
 
@@ -83,7 +83,7 @@ def test_sabotage_is_seen_for_what_it_is(inventory, lab, kind):
     spoil, expected = SABOTAGE[kind]
     try:
         for machine in TWINS:
-            lab.host(machine).run(spoil, timeout=30).require()
+            lab.host(machine).run(spoil, timeout=150).require()
         wrong = verify(inventory, *TWINS)
         for machine in TWINS:
             mine = {_short(name, machine) for name in wrong if name.startswith(f"{machine}-")}

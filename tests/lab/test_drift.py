@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.lab.debs import Deb
-from tests.lab.deploying import changes, deploy, mailwright
+from tests.lab.deploying import UNLOCKED, changes, deploy, mailwright
 
 MINUTES = 2
 
@@ -242,7 +242,7 @@ def both(findings):
 
 def on_twins(lab, text):
     for name in TWINS:
-        lab.host(name).run(text, timeout=120).require()
+        lab.host(name).run(f"{UNLOCKED}\n{text}", timeout=240).require()
 
 
 def undo_by_hand(lab):
