@@ -225,7 +225,9 @@ def unit(subject, expectation):
     if need.enabled and name not in _NEVER_DISABLED:
         # What enabling means, `reenable` knows of the unit file; a template's instance is wanted by name.
         # One whose condition does not hold is forgotten when disabled: it is to be tried again.
-        start = f"; systemctl start {name}" if need.running else ""
+        # systemd 257 takes a unit that lost and got back an alias for one that does not run, at times.
+        start = f"systemctl start {name}"
+        start = f"; {start} || {{ systemctl kill -s KILL {name}; {start}; }}" if need.running else ""
         damage, undo = f"systemctl -q disable {name}", f"systemctl -q enable {name}{start}"
         yield Damage("it is disabled", damage, undo, _WAITS.get(name, ()), together=SYSTEMD)
     if not need.enabled:

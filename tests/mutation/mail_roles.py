@@ -182,7 +182,9 @@ def dialogue(subject, expectation):
     for what, *changes in ways:
         how, also = master_cf(subject, port, *changes, service=service)
         seen = () if port == 587 else ("check-postfix-*25 *", "outside-postfix-25 *")
-        yield Damage(what, *how, (*also, f"check-postfix-port {port} *", *seen), patience=25)
+        # A parameter of ours that this service alone referred to is a mistake without it.
+        unused = ("check-postfix-the configuration has no mistakes",) if set(_OPEN) <= set(changes) else ()
+        yield Damage(what, *how, (*also, f"check-postfix-port {port} *", *seen, *unused), patience=25)
 
 
 _PLAIN = "smtpd_tls_security_level=none"

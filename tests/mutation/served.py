@@ -95,10 +95,13 @@ def gate(subject, expectation):
 @damages("port-*/tcp-public-*", "port-8404/*")
 def balanced(subject, expectation):
     number = _number(expectation)
+    # One port may be bound at the addresses of several pools.
+    at = _at(subject, number, expectation.name)[0].at
+    place = r"\(" + r"\|".join(rf"\[\?{address}]\?" for address in at) + r"\)" if at else ".*"
     also = ("scrape-haproxy", "check-haproxy-metrics*") if number == "8404" else ()
     yield Damage(
         "HAProxy binds it no more",
-        *haproxy(subject, f"/^ *bind .*:{number}$/s/:{number}/:7{number[-2:]}/"),
+        *haproxy(subject, f"/^ *bind {place}:{number}$/s/:{number}$/:7{number[-2:]}/"),
         (*HAPROXY, "listeners", *also, "outside-*"),
     )
 
@@ -121,19 +124,23 @@ def _number(expectation):
     return re.match(r"port-(\d+)/", expectation.name)[1]
 
 
+def _at(subject, number, name):
+    """The ports of a number that `name` ends with the addresses of."""
+    ports = [p for p in subject.plan.merged.ports if str(p.number) == number]
+    bound = [p for p in ports if p.at and name.endswith("".join(f"-{a}" for a in p.at))]
+    return bound or [p for p in ports if not p.at]
+
+
 # --- from outside
 
 
 @damages("outside-[0-9]*/tcp*")
 def door(subject, expectation):
     number, _, place = expectation.name.removeprefix("outside-").partition("/tcp")
-    ports = [
-        p
-        for p in subject.plan.merged.ports
-        if str(p.number) == number and "".join(f"-{a}" for a in p.at) == place
-    ]
+    ports = _at(subject, number, place)
     also, load = ("check-firewall-*", "outside-*"), "nft --file /etc/nftables.conf"
-    rule = f"nft insert rule inet mailwright input tcp dport {number}"
+    # What the machine asks itself is no matter of the firewall.
+    rule = f"""nft insert rule inet mailwright input 'iifname != "lo"' tcp dport {number}"""
     if {"public", "admin"} & audiences(subject.plan, ports[0]):
         if number == "25":
             yield Equivalent(
