@@ -127,7 +127,11 @@ def main_cf(subject, line):
 def master_cf(subject, port, *settings, service=""):
     """(damage, undo), globs: a service of master.cf with other settings of its own, in force."""
     name = service or f"{_SERVICES.get(port, port)}/inet"
-    words = " ".join(f"'{name}/{setting}'" for setting in settings)
+    return _with_settings(subject, port, [f"{name}/{setting}" for setting in settings])
+
+
+def _with_settings(subject, port, settings):
+    words = " ".join(f"'{setting}'" for setting in settings)
     how = edit(subject, _MASTER, f"postconf -P {words}", _RELOAD)
     seen = (f"check-postfix-{port} *", f"outside-postfix-{port} *")
     return how, (f"file-{_MASTER}", *subject.dependents(_MASTER), *seen)
@@ -196,11 +200,20 @@ _OPEN = (*(f"smtpd_{stage}_restrictions={_ALL}" for stage in _STAGES), "smtpd_tl
 
 @damages("outside-postfix-25 at * takes mail for us alone")
 def exchanger(subject, expectation):
-    for what, change in (
-        ("it has another name", "smtpd_banner=other.example"),
-        ("it offers no TLS", "postscreen_tls_security_level=none"),
+    # postscreen speaks to strangers, and gives at once to smtpd whom it knows from before.
+    for what, *changes in (
+        (
+            "it has another name",
+            "smtp/inet/smtpd_banner=other.example",
+            "smtpd/pass/smtpd_banner=other.example",
+        ),
+        (
+            "it offers no TLS",
+            "smtp/inet/postscreen_tls_security_level=none",
+            "smtpd/pass/smtpd_tls_security_level=none",
+        ),
     ):
-        how, also = master_cf(subject, 25, change)
+        how, also = _with_settings(subject, 25, changes)
         yield Damage(what, *how, (*also, "check-postfix-port 25 *"), patience=25)
 
 
