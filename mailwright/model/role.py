@@ -48,6 +48,8 @@ class Result:
     status: int
     stdout: str
     stderr: str
+    asked: float = field(default=0.0, compare=False)
+    """The operator's time (seconds since the epoch) before the host was asked."""
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
     # What several checks judge is asked once.
     places = {command: place for place, command in enumerate(dict.fromkeys(asked.values()), start=2)}
     commands = [sockets.COMMAND, observe.script(needs), *places, sockets.COMMAND]
+    began = time.time()
     output = run(packed(batch.script(commands, abreast=range(2, len(commands) - 1)), limit=_WHOLE))
     if output.status == batch.TIMED_OUT:
         raise UnknownError(f"what it was asked came to no end within {_WHOLE} s; does a disk hang?")
@@ -70,7 +71,9 @@ def _inside(run: Run, needs: Needs, expectations: Sequence[Expectation | Joint])
         raise UnknownError(f"it was looked at as user {seen.uid}; only root sees everything")
     if frames[last].status != 0:
         raise UnknownError(f"`{sockets.COMMAND}` failed: {frames[last].stderr.strip()[:200]}")
-    results = {name: frames[places[c]] for name, c in asked.items() if places[c] in frames}
+    results = {
+        name: replace(frames[places[c]], asked=began) for name, c in asked.items() if places[c] in frames
+    }
     return Evidence(seen, before, after, results)
 
 

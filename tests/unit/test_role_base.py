@@ -189,11 +189,11 @@ def test_weak_sshd_settings_are_named():
 def test_a_clock_that_is_off_is_found(monkeypatch):
     asked = 1_000_000.0
     monkeypatch.setattr(base.time, "time", lambda: asked + 100)  # the machine was busy
-    assert base._clock(asked, Result(0, "1000110\n", "")) is None
-    assert "600 seconds" in base._clock(asked, Result(0, "1000700\n", ""))
-    assert "600 seconds" in base._clock(asked, Result(0, "999400\n", ""))
-    unsynchronised = Result(0, "1000000\nLeap status     : Not synchronised\n", "")
-    assert "not synchronised" in base._clock(asked, unsynchronised)
+    assert base._clock(Result(0, "1000110\n", "", asked)) is None
+    assert "600 seconds" in base._clock(Result(0, "1000700\n", "", asked))
+    assert "600 seconds" in base._clock(Result(0, "999400\n", "", asked))
+    unsynchronised = Result(0, "1000000\nLeap status     : Not synchronised\n", "", asked)
+    assert "not synchronised" in base._clock(unsynchronised)
 
 
 def test_held_and_pinned_packages_are_named_by_the_fleet_file(plan, content_of):

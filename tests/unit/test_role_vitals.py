@@ -174,6 +174,6 @@ def test_a_kernel_that_does_not_say_is_unknown(checks):
 def test_the_clock_may_be_read_at_any_time_while_the_machine_is_asked(asked, seen, well):
     """A busy machine answers after minutes; `asked` and `seen` are seconds from now."""
     now = time.time()
-    found = base._clock(now + asked, Result(0, f"{now + seen}\n", ""))
+    found = base._clock(Result(0, f"{now + seen}\n", "", now + asked))
     assert (found is None) == well
-    assert base._clock(now, Result(0, f"{now}\nLeap status     : Not synchronised\n", ""))
+    assert base._clock(Result(0, f"{now}\nLeap status     : Not synchronised\n", "", now))

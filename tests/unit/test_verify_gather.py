@@ -55,3 +55,14 @@ def test_what_several_checks_judge_is_asked_once_and_answers_each_of_them():
         "greets": "greet",
         "whole": "status",
     }
+
+
+def test_an_answer_knows_when_its_question_was_put(monkeypatch):
+    """A fleet is asked bit by bit, long after it was made out what is expected of it."""
+    times = iter((5000.0, 9000.0))
+    monkeypatch.setattr("mailwright.verify.gather.time.time", lambda: next(times))
+    checks, machine = [expected("the clock", "date")], Machine()
+    assert [evidence(machine, Needs(), checks).results["the clock"].asked for _ in range(2)] == [
+        5000.0,
+        9000.0,
+    ]
