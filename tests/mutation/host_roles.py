@@ -130,7 +130,7 @@ def validation(subject, expectation):
         in_place(f'/^ *trust-anchor: "{re.escape(zone)} /c\\    domain-insecure: "{zone}"', CONFIG),
         "systemctl restart unbound",
     )
-    also = (f"file-{CONFIG}", *subject.dependents(CONFIG))
+    also = (f"file-{CONFIG}", *subject.dependents(CONFIG), "check-unbound-a forged answer is refused")
     yield Damage("the zone is taken for unsigned", *how, also, patience=20)
 
 
@@ -186,9 +186,11 @@ def fence(subject, expectation):
 
 @damages("check-backup-the last backups went well and are fresh")
 def backups(subject, expectation):
-    since = "/var/lib/mailwright/backup/since"
+    since, runs = (f"/var/lib/mailwright/backup/{name}" for name in ("since", "runs.json"))
     damage, undo = edit(subject, since, f"touch -d '3 days ago' {since}")
-    yield Damage("there was none for days", damage, undo)
+    forget = f"[ ! -e {runs} ] || mv {runs} {runs}.sabotage"  # the timer's turn may have come meanwhile
+    remember = f"[ ! -e {runs}.sabotage ] || mv {runs}.sabotage {runs}"
+    yield Damage("there was none for days", f"{damage}; {forget}", f"{undo}; {remember}")
     program = "/usr/local/sbin/mailwright-backup"
     yield Damage("they are on hold", f"{program} hold sabotage", f"{program} release")
 
