@@ -120,7 +120,7 @@ def records(world, expectation):
 
 @damages("dns-delegation")
 def delegation(world, expectation):
-    yield Damage("the zone names a server that is none", *added(world.domain, "@", "NS", "outside.example."))
+    yield Damage("the zone names a server that is nowhere", *added(world.domain, "@", "NS", "none.example."))
 
 
 @damages("dns-dnssec")
