@@ -79,6 +79,7 @@ _LEAN_ON_FILES = {
     "/etc/mailwright/certificates": (*_MAIL, "unit-*", "check-policies-*", "check-backup*"),
     # Neither takes a key that others could have read or written.
     "/etc/opendkim/keys*": ("check-opendkim-*",),
+    "/etc/mailwright/backup/ssh": ("check-backup-the backup store answers, and takes this machine's key",),
     "/etc/mailwright/backup-store/host_key": ("check-backup_store-* over SSH",),
 }
 """What else is seen of a damaged path, by globs."""

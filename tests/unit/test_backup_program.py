@@ -312,6 +312,11 @@ def test_backups_on_hold_stay_so_until_they_are_released(desk):
             "401",
         ),
         ("cat|1|subprocess ssh: backup-out1@backup-store: Permission denied (publickey).", 3, "publickey"),
+        (
+            'cat|1|Load key "/etc/mailwright/backup/ssh": bad permissions; Permission denied (publickey).',
+            0,
+            "nobody can tell",
+        ),
         ("cat|1|Fatal: dial tcp: connection refused", 0, "nobody can tell"),
         ("cat|10|Fatal: repository does not exist: unable to open config file", 0, "nobody can tell"),
     ],

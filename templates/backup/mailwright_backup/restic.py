@@ -29,6 +29,8 @@ _REFUSED = (
     "Permission denied (publickey",  # ssh: another key
 )
 """What a store of the fleet says besides. From somebody else's it may be a bill that nobody paid."""
+_NO_KEY = ('Load key "', "Identity file ")
+"""ssh had no key to show: it is damaged, gone, or others could read it. So the store was not asked."""
 _LOCKED = ("already locked",)
 _NO_LOCK = ("unable to create lock", "Save(<lock/")
 """No lock can be written, as where the store's disk is full. restic tries for a quarter of an hour."""
@@ -127,7 +129,8 @@ class Restic:
 
 def refused(words: str, *, ours: bool) -> bool:
     """Whether a store that speaks so knows this machine no more; `ours`: it is a machine of the fleet."""
-    return _ANOTHER_KEY in words or (ours and any(sign in words for sign in _REFUSED))
+    said = ours and any(sign in words for sign in _REFUSED)
+    return _ANOTHER_KEY in words or (said and not any(sign in words for sign in _NO_KEY))
 
 
 def run_shell(what: str, script: str) -> None:
