@@ -1,6 +1,6 @@
 """`make mutate`: damage lab hosts in every way that a check should notice, and see that it does.
 
-python -m tests.mutation                    all fleets of tests/mutation/fleets, each in a lab of its own
+python -m tests.mutation                    all fleets of tests/mutation/fleets, each in labs of its own
 python -m tests.mutation postfix            what a role, a machine or a part of a check's name says
 python -m tests.mutation --fleet FILE ...   a lab that is up and provisioned, as it is; it is left running
 """
@@ -25,6 +25,8 @@ from mailwright.lab.lab import Lab
 from mailwright.lab.progress import Progress
 from mailwright.model.errors import MailwrightError
 from mailwright.model.fleet import Lab as LabSection
+from mailwright.model.load import load_site
+from roles import ROLES
 from tests.lab.deploying import mailwright
 from tests.mutation.choosing import Choice
 from tests.mutation.report import Report
@@ -50,11 +52,14 @@ def main(arguments):
     with ExitStack() as up:
         if chosen.fleet:
             labs = [Lab.open(chosen.fleet.absolute())]
+            shares = [None]
         else:
-            labs = [up.enter_context(lab_of(*file)) for file in enumerate(sorted(FLEETS.glob("*.yaml")))]
+            files = [(file, share) for file in sorted(FLEETS.glob("*.yaml")) for share in shared(file)]
+            labs = [up.enter_context(lab_of(number, file)) for number, (file, _) in enumerate(files)]
+            shares = [share for _, share in files]
         at_once(provision, [] if chosen.fleet else labs, Event())
-        # All is shared out before anything is done, so that it does not depend on who is faster.
-        work = [tasks(lab, choice, report) for lab in labs]
+        # All is chosen before anything is done, so that it does not depend on who is faster.
+        work = [tasks(lab, share, choice, report) for lab, share in zip(labs, shares, strict=True)]
         halt = Event()
         at_once(lambda task: mutate(*task, report, halt), list(zip(labs, work, strict=True)), halt)
     return 0 if report.end((time.monotonic() - began) / 60) else 1
@@ -68,6 +73,16 @@ def at_once(do, things, halt):
                 done.result()
         finally:
             halt.set()
+
+
+def shared(file):
+    """The machines of a fleet, and its DNS, in shares that are damaged at the same time, in a lab each."""
+    fleet = load_site(file, ROLES).fleet
+    balancers = [m.name for m in fleet.machines if any(m.name in pool.balancers for pool in fleet.pools)]
+    others = [m.name for m in fleet.machines if m.name not in balancers]
+    shares = [share for share in (others, balancers) if share]
+    shares[-1].append(World.role)
+    return shares
 
 
 @contextmanager
@@ -99,12 +114,16 @@ def provision(lab):
         raise MailwrightError(f"{lab.plan.file} cannot be provisioned:\n{said}")
 
 
-def tasks(lab, choice, report):
-    """(subject, sabotages) for each machine of a lab, then for its DNS; what none exists for is reported."""
+def tasks(lab, share, choice, report):
+    """(subject, sabotages) for each machine of a lab, then for its DNS; what none exists for is reported.
+
+    `share`: for those of these names alone.
+    """
     site = open_site(lab.plan.file)
     subjects = [Subject.of(lab, site, machine.name) for machine in site.fleet.machines]
     if site.fleet.dns.blocklists:  # without a list of its own a lab cannot show all that DNS is judged by
         subjects.append(World(site, lab.host("ns")))
+    subjects = [subject for subject in subjects if share is None or subject.name in share]
     return [(subject, choice.of(subject, report)) for subject in subjects]
 
 
