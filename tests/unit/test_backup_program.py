@@ -176,6 +176,14 @@ def test_a_first_run_that_goes_on_is_no_fault_until_it_is_killed(desk):
     assert "cut short" in desk.json("status")["long"]["error"]
 
 
+def test_what_a_run_that_failed_left_locked_is_unlocked_by_the_next_alone(desk):
+    desk.does("backup|1|Fatal: unable to save: no space left on device|once")
+    assert desk.run("run", "long").returncode == 1
+    assert desk.run("run", "long").returncode == 0
+    assert desk.run("run", "long").returncode == 0
+    assert [words.split()[0] for words in desk.asked] == ["backup", "unlock", "backup", "backup"]
+
+
 def test_times_are_told_in_utc(desk):
     desk.run("run", "long")
     assert desk.json("snapshots")[0]["time"] == "2026-11-01T09:00:00Z"
@@ -185,7 +193,7 @@ def test_times_are_told_in_utc(desk):
     ("does", "says"),
     [
         ("backup|1|Fatal: unable to save: no space left on device", "no space left"),
-        ("unlock|1|Fatal: wrong password or no key found", "refuses this machine"),
+        ("backup|1|Fatal: wrong password or no key found", "refuses this machine"),
         ("backup|3|error: cannot read /x: permission denied", "could not be read"),
     ],
 )

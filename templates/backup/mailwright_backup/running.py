@@ -34,18 +34,24 @@ def run(wanted: Wanted, classes: Iterable[str], patience: float | None = None) -
     for retention in memory.settle():
         print(f"{retention}: the last run was cut short", file=sys.stderr)
     clear_all(wanted)
-    faults = [_class(wanted, memory, repository, retention) for retention in chosen]
+    left = any(memory.of(retention).error for retention in wanted.classes)
+    faults = [_class(wanted, memory, repository, retention, unlock=left) for retention in chosen]
     return 1 if any(faults) else 0
 
 
-def _class(wanted: Wanted, memory: Memory, repository: Restic, retention: str) -> str:
-    """Back up one class; returns what is wrong, in a line."""
+def _class(wanted: Wanted, memory: Memory, repository: Restic, retention: str, *, unlock: bool) -> str:
+    """Back up one class; returns what is wrong, in a line.
+
+    `unlock`: a run that did not end well may have left its lock, which a keeper who prunes waits for.
+    It costs as much as a backup of nothing, so a good one is followed by none.
+    """
     began = time.time()
     memory.began(retention, began)
     before = memory.of(retention)
     done = replace(before, error="the run was stopped")
     try:
-        repository.unlock()
+        if unlock:
+            repository.unlock()
         names = accounts.note(wanted.home, retention)
         with copies(wanted.of(retention)) as (paths, faults):
             made = _backup(wanted, repository, retention, [str(names), *paths])
