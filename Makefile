@@ -33,9 +33,9 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 	@$(ROOT) mailwright verify inventory/lab.py
 	@$(ROOT) env MAILWRIGHT_KILLS=1 python -m pytest tests/lab --prove --fleet inventory/lab.yaml
 
-test: setup daemons check ## every test, the real fleet included (root, about an hour on two processors)
+test: setup daemons check ## every test, the real fleet included (root, under an hour on two processors)
 	@$(ROOT) python -m pytest -q tests/dns tests/deploy tests/page -n auto --maxprocesses 4
-	@$(ROOT) python -m pytest tests/lab -n 2 --dist loadfile --no-loadscope-reorder
+	@$(ROOT) python -m pytest tests/lab -n 3 --dist loadfile --no-loadscope-reorder
 
 # The name servers that providers are tested against (installing them must not leave them running), the
 # interpreter of the signing policy, and the browser that reads the page of a verification.

@@ -27,7 +27,7 @@ _TLS = (
     ),
     Reason(
         "testssl.sh",
-        "cert_validityPeriod* MEDIUM:*",
+        "cert_validityPeriod*",
         _LAB_CA + "how long a certificate is valid is the authority's decision.",
     ),
     Reason(
@@ -39,6 +39,13 @@ _TLS = (
         "testssl.sh",
         "cipherlist_AVERAGE *",
         "On port 25 encryption is opportunistic: who is refused falls back to plain text (RFC 7435).",
+        where="*:25",
+    ),
+    Reason(
+        "testssl.sh",
+        "cipherlist_aNULL *",
+        "A client that checks no certificate loses nothing without one; who checks them (DANE, MTA-STS)"
+        " offers no such cipher (Postfix's TLS_README).",
         where="*:25",
     ),
     Reason(
