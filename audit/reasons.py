@@ -43,6 +43,12 @@ _TLS = (
     ),
     Reason(
         "testssl.sh",
+        "secure_renego WARN: *",
+        "The judge asks for no name here, and nginx shakes hands for the one that it serves only.",
+        where="*:443",
+    ),
+    Reason(
+        "testssl.sh",
         "cipherlist_aNULL *",
         "A client that checks no certificate loses nothing without one; who checks them (DANE, MTA-STS)"
         " offers no such cipher (Postfix's TLS_README).",
