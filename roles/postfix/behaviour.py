@@ -96,7 +96,9 @@ def _resolver() -> Check:
         return None if result.status == 0 else "its chroot names other name servers"
 
     command = "cmp -s /etc/resolv.conf /var/spool/postfix/etc/resolv.conf"
-    return Check("resolves names as the machine does", command, judge, "systemctl restart postfix")
+    # Debian's service copies what is newer (`cp -u`).
+    remedy = "touch /etc/resolv.conf; systemctl start postfix-resolvconf"
+    return Check("resolves names as the machine does", command, judge, remedy)
 
 
 def _queue() -> Check:
