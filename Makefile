@@ -33,7 +33,7 @@ lab: setup ## boot the lab, publish its zones, provision it and print what was p
 	@$(ROOT) mailwright verify inventory/lab.py
 	@$(ROOT) env MAILWRIGHT_KILLS=1 python -m pytest tests/lab --prove --fleet inventory/lab.yaml
 
-test: setup daemons check ## every test, the real fleet included (root, under an hour on two processors)
+test: setup daemons check ## every test, the real fleet included (root, about an hour on two processors)
 	@$(ROOT) python -m pytest -q tests/dns tests/deploy tests/page -n auto --maxprocesses 4
 	@$(ROOT) python -m pytest tests/lab -n 3 --dist loadfile --no-loadscope-reorder
 

@@ -131,6 +131,7 @@ def master_cf(subject, port, *settings, service=""):
 
 
 def _with_settings(subject, port, settings):
+    """The same for settings that name their services (postconf(1), -P)."""
     words = " ".join(f"'{setting}'" for setting in settings)
     how = edit(subject, _MASTER, f"postconf -P {words}", _RELOAD)
     seen = (f"check-postfix-{port} *", f"outside-postfix-{port} *")
